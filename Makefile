@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEEDS ?= 1000
+LINES ?= 200000
+
+.PHONY: help run test lint types sim demo bench proto clean
+
+help: ## Show what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Threefold needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(READY)
+
+run: $(READY) ## Start a three-zone cluster on this machine
+	@$(BIN)/broker cluster --zones 3
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest -n auto
+
+lint: $(READY) ## Check style and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY) ## Check types (mypy --strict)
+	$(BIN)/mypy
+
+sim: $(READY) ## Run the cluster simulator over many seeds: make sim SEEDS=10000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+demo: $(READY) ## Send real text through the cluster, kill the leader with -9 midway, print the verdict
+	@$(BIN)/python -m loadtest demo --lines $(LINES)
+
+bench: $(READY) ## Measure CPU per message of a three-zone cluster
+	@$(BIN)/python -m loadtest bench
+
+proto: $(READY) ## Regenerate broker/pb from proto/
+	@$(BIN)/python proto/generate.py
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .broker build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

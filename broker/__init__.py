@@ -1,0 +1,1 @@
+"""Threefold: a self-hosted, Raft-replicated message broker cluster."""
