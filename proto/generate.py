@@ -1,4 +1,4 @@
-"""Generate broker/pb from the .proto files: ``make proto``. The result is committed; a test proves it is current."""
+"""Generate broker/pb from the .proto files (``make proto``). The result is committed; a test proves it is current."""
 
 from __future__ import annotations
 

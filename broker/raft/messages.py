@@ -72,9 +72,7 @@ class SnapshotOffer(_Message, frozen=True, tag=8):
     round: int
 
 
-Message = (
-    VoteRequest | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply | TimeoutNow | SnapshotOffer
-)
+Message = VoteRequest | VoteReply | Append | AppendReply | Heartbeat | HeartbeatReply | TimeoutNow | SnapshotOffer
 
 
 class Addressed(msgspec.Struct, frozen=True, array_like=True):

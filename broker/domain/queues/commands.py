@@ -36,9 +36,7 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
     def size(self) -> int:
         """Bytes counted against the limit: body plus names, types and values of the attributes."""
-        return len(self.body) + sum(
-            len(a.name.encode()) + len(a.type.encode()) + len(a.value) for a in self.attributes
-        )
+        return len(self.body) + sum(len(a.name.encode()) + len(a.type.encode()) + len(a.value) for a in self.attributes)
 
 
 class QueueAttributes(msgspec.Struct, frozen=True, array_like=True):
