@@ -1,0 +1,21 @@
+"""The operating system's clock: the one place that reads it. Everything else is handed a ``Clock``."""
+
+from __future__ import annotations
+
+import time
+
+from broker.base.instants import Millis, WallMillis
+
+_NANOSECONDS_PER_MILLISECOND = 1_000_000
+
+
+class SystemClock:
+    """Implements ``broker.base.instants.Clock``. Milliseconds, rounded down."""
+
+    __slots__ = ()
+
+    def monotonic(self) -> Millis:
+        return Millis(time.monotonic_ns() // _NANOSECONDS_PER_MILLISECOND)
+
+    def wall(self) -> WallMillis:
+        return WallMillis(time.time_ns() // _NANOSECONDS_PER_MILLISECOND)
