@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NewType, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 Millis = NewType("Millis", int)
 """A duration, or an instant of the monotonic clock (deadlines of this process)."""
@@ -28,3 +28,10 @@ class Clock(Protocol):
 def earliest(*deadlines: Millis | None) -> Millis | None:
     """The first of the deadlines that exist."""
     return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+
+class Instant(NamedTuple):
+    """Both clocks, read once per turn of a loop: ``now`` for deadlines, ``wall`` for what entries carry."""
+
+    now: Millis
+    wall: WallMillis

@@ -21,9 +21,11 @@ from broker.base.instants import WallMillis
 
 
 class Wake(msgspec.Struct, frozen=True):
-    """Effect: whoever waits for ``key`` in the waiting room may find something now."""
+    """Effect: whoever waits for ``key`` in the waiting room may find something now: ``count`` things appeared, so at
+    most that many waiters need to be woken."""
 
     key: tuple[str, int]
+    count: int = 1
 
 
 class Ship(msgspec.Struct, frozen=True):

@@ -1,0 +1,160 @@
+"""What can happen to a node's replicas, and what a turn owes the world. Plain data; the meaning is in node_core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import BrokerError
+from broker.base.ids import GroupId, Index, NodeId
+from broker.machine.contract import Effect
+from broker.raft.messages import Message
+from broker.raft.ready import RoleChange
+from broker.raft.types import Membership, SnapshotMark
+from broker.storage.store import Batch
+
+# --- inputs
+
+
+class FrameArrived(msgspec.Struct, gc=False):
+    peer: NodeId
+    messages: list[tuple[GroupId, Message]]
+
+
+class Proposal(msgspec.Struct, gc=False):
+    """``data`` is an encoded envelope. The Answer carries ``token``."""
+
+    group: GroupId
+    data: bytes
+    token: int
+
+
+class Query(msgspec.Struct, gc=False):
+    """A linearizable read of one room."""
+
+    group: GroupId
+    room: str
+    question: Any
+    token: int
+
+
+class PeerLost(msgspec.Struct, frozen=True):
+    """``closed``: the other side's process ended its connection; otherwise the network did."""
+
+    peer: NodeId
+    closed: bool
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """The batch with this number is on disk, and with it all before."""
+
+    number: int
+
+
+class SnapshotWritten(msgspec.Struct, frozen=True):
+    """A snapshot job is done: its file is durable under ``name``."""
+
+    job: SnapshotJob
+    name: str
+
+
+class SnapshotAbandoned(msgspec.Struct, frozen=True):
+    group: GroupId
+
+
+class SnapshotArrived(msgspec.Struct, frozen=True):
+    """A leader's snapshot is complete here: file durable under ``name``, its live entries staged as carried."""
+
+    group: GroupId
+    mark: SnapshotMark
+    name: str
+
+
+class TransferEnded(msgspec.Struct, frozen=True):
+    """Sending a snapshot of ``group`` to ``peer`` ended."""
+
+    group: GroupId
+    peer: NodeId
+    ok: bool
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """Hand leadership of ``group`` to ``to``."""
+
+    group: GroupId
+    to: NodeId
+
+
+class Reconfigure(msgspec.Struct, frozen=True):
+    group: GroupId
+    target: Membership
+
+
+class Stand(msgspec.Struct, frozen=True):
+    """Campaign for ``group`` now: the preferred leader of a new cluster need not wait for a time-out."""
+
+    group: GroupId
+
+
+Input = (
+    FrameArrived
+    | Proposal
+    | Query
+    | PeerLost
+    | Synced
+    | SnapshotWritten
+    | SnapshotAbandoned
+    | SnapshotArrived
+    | TransferEnded
+    | Transfer
+    | Reconfigure
+    | Stand
+)
+
+# --- outputs
+
+
+class Answer(msgspec.Struct, gc=False):
+    """To a Proposal or Query: the machine's reply, or the error to raise."""
+
+    token: int
+    reply: Any = None
+    error: BrokerError | None = None
+
+
+class SnapshotJob(msgspec.Struct, frozen=True):
+    """Write ``pieces`` to a snapshot file, off the loop; then SnapshotWritten (or SnapshotAbandoned)."""
+
+    group: GroupId
+    mark: SnapshotMark
+    pieces: Iterator[bytes]
+    live: list[tuple[Index, Index]]
+
+
+class SendSnapshot(msgspec.Struct, frozen=True):
+    """Stream machine state and live entries to ``peer`` on the bulk connection; then TransferEnded."""
+
+    group: GroupId
+    peer: NodeId
+    mark: SnapshotMark
+    pieces: Iterator[bytes]
+    live: list[tuple[Index, Index]]
+
+
+class Turn(msgspec.Struct):
+    """Everything owed after the inputs of one turn, in the order in which it must be done.
+
+    ``frames`` go out first, before ``batch`` is written: followers sync while this node does. At most one batch is
+    under way at a time; while it is, further writes gather for the next one. ``again``: more work waits, take another
+    turn soon.
+    """
+
+    frames: dict[NodeId, list[tuple[GroupId, Message]]]
+    batch: Batch | None
+    answers: list[Answer]
+    effects: list[tuple[GroupId, Effect]]
+    role_changes: list[tuple[GroupId, RoleChange]]
+    jobs: list[SnapshotJob | SendSnapshot]
+    again: bool

@@ -1,0 +1,220 @@
+"""All replicas of a node as one sans-IO object.
+
+Inputs of one loop turn are handled one by one; ``turn`` then closes the turn and says what is owed (see inputs.Turn).
+The rule that makes acknowledgements mean something lives here: what a replica may say only after the disk has spoken
+waits at a gate, and a gate opens when the batch that was sealed with it, and all batches before, are synced.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from broker.base.errors import NotLeader
+from broker.base.ids import GroupId, Index, NodeId, Term
+from broker.base.instants import Instant, Millis
+from broker.machine.replicated import ReplicatedMachine
+from broker.raft import events
+from broker.raft.group import RaftGroup, Random, Restored
+from broker.raft.types import HardState, Membership, RaftConfig, SnapshotMark
+from broker.replication import inputs
+from broker.replication.outbox import Gate, Outbox
+from broker.replication.replica import Replica, ReplicaSettings
+from broker.replication.store_log import GroupLog
+from broker.storage.store import Batch, Store
+
+
+class NodeCore:
+    """``machine_of`` makes an empty machine for a group."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        store: Store,
+        machine_of: Callable[[GroupId], ReplicatedMachine],
+        raft_config: RaftConfig,
+        settings: ReplicaSettings,
+        random: Random,
+    ) -> None:
+        self.me = me
+        self.replicas: dict[GroupId, Replica] = {}
+        self._store = store
+        self._machine_of = machine_of
+        self._raft_config = raft_config
+        self._settings = settings
+        self._random = random
+        self._out = Outbox()
+        self._under_way: Batch | None = None
+        self._gate_under_way = Gate()
+        self._deadlines: dict[GroupId, Millis] = {}
+        self._touched: set[GroupId] = set()
+        self._handlers = {
+            inputs.FrameArrived: self._frame_arrived,
+            inputs.Proposal: self._proposal,
+            inputs.Query: self._query,
+            inputs.PeerLost: self._peer_lost,
+            inputs.Synced: self._synced,
+            inputs.SnapshotWritten: self._snapshot_written,
+            inputs.SnapshotAbandoned: self._snapshot_abandoned,
+            inputs.SnapshotArrived: self._snapshot_arrived,
+            inputs.TransferEnded: self._transfer_ended,
+            inputs.Transfer: self._transfer,
+            inputs.Reconfigure: self._reconfigure,
+            inputs.Stand: self._stand,
+        }
+
+    def open_group(self, group: GroupId, founders: Iterable[NodeId], at: Instant) -> None:
+        """Start this node's replica from disk; ``founders`` are the voters of a group that has never been here."""
+        recovered = self._store.recovered(group)
+        fresh = SnapshotMark(Index(0), Term(0), Membership(tuple(sorted(founders))))
+        mark = fresh if recovered is None or recovered.mark is None else recovered.mark
+        restored = Restored(
+            hard_state=HardState() if recovered is None else recovered.hard_state,
+            mark=mark,
+            reader=GroupLog(self._store, group),
+            first_index=Index(mark.index + 1) if recovered is None else recovered.first_index,
+            last_index=mark.index if recovered is None else recovered.last_index,
+            memberships=() if recovered is None else recovered.memberships,
+        )
+        raft = RaftGroup(me=self.me, config=self._raft_config, random=self._random, restored=restored, now=at.now)
+        self.replicas[group] = Replica(
+            group, raft, self._store, lambda: self._machine_of(group), self._settings, mark
+        )
+        self._touched.add(group)
+
+    # --- the three verbs
+
+    def handle(self, happened: inputs.Input, at: Instant) -> None:
+        self._handlers[type(happened)](happened, at)  # type: ignore[operator]
+
+    def wake(self, at: Instant) -> None:
+        for group, deadline in list(self._deadlines.items()):
+            if deadline <= at.now:
+                self.replicas[group].wake(at, self._touch(group))
+
+    def next_deadline(self) -> Millis | None:
+        """Valid after ``turn``."""
+        return min(self._deadlines.values(), default=None)
+
+    def turn(self, at: Instant) -> inputs.Turn:
+        """Close the turn: propose and apply what has gathered, and hand out what is owed."""
+        out = self._out
+        waiting: set[GroupId] = set()
+        while out.dirty:
+            group = out.dirty.pop()
+            if self.replicas[group].flush(at, out):
+                out.dirty.discard(group)
+                waiting.add(group)
+        batch = self._seal(out)
+        turn = inputs.Turn(
+            frames=out.frames,
+            batch=batch,
+            answers=out.answers,
+            effects=out.effects,
+            role_changes=out.role_changes,
+            jobs=out.jobs,
+            again=bool(waiting),
+        )
+        fresh = Outbox()
+        fresh.gate = out.gate
+        fresh.dirty = waiting
+        self._out = fresh
+        self._reckon_deadlines(at)
+        return turn
+
+    # --- inside
+
+    def _seal(self, out: Outbox) -> Batch | None:
+        """One batch at a time. A gate with nothing of its own to write opens as soon as no write is under way."""
+        if self._under_way is not None:
+            return None
+        batch = self._store.seal()
+        if batch is None:
+            gate, out.gate = out.gate, Gate()
+            for group, addressed in gate.messages:
+                out.send(group, [addressed])
+            return None
+        self._under_way = batch
+        self._gate_under_way, out.gate = out.gate, Gate()
+        return batch
+
+    def _reckon_deadlines(self, at: Instant) -> None:
+        for group in self._touched:
+            deadline = self.replicas[group].next_deadline(at)
+            if deadline is None:
+                self._deadlines.pop(group, None)
+            else:
+                self._deadlines[group] = deadline
+        self._touched.clear()
+
+    def _touch(self, group: GroupId) -> Outbox:
+        self._touched.add(group)
+        self._out.dirty.add(group)
+        return self._out
+
+    def _frame_arrived(self, frame: inputs.FrameArrived, at: Instant) -> None:
+        for group, message in frame.messages:
+            replica = self.replicas.get(group)
+            if replica is not None:
+                replica.handle(events.Received(frame.peer, message), at, self._touch(group))
+
+    def _proposal(self, proposal: inputs.Proposal, at: Instant) -> None:  # noqa: ARG002
+        replica = self.replicas.get(proposal.group)
+        if replica is None:
+            self._out.fail(proposal.token, _no_replica(proposal.group))
+        else:
+            self._touch(proposal.group)
+            replica.propose(proposal.data, proposal.token)
+
+    def _query(self, query: inputs.Query, at: Instant) -> None:
+        replica = self.replicas.get(query.group)
+        if replica is None:
+            self._out.fail(query.token, _no_replica(query.group))
+        else:
+            replica.query(query, at, self._touch(query.group))
+
+    def _peer_lost(self, lost: inputs.PeerLost, at: Instant) -> None:
+        event = events.PeerClosed(lost.peer) if lost.closed else events.PeerUnreachable(lost.peer)
+        for group, replica in self.replicas.items():
+            replica.handle(event, at, self._touch(group))
+
+    def _synced(self, synced: inputs.Synced, at: Instant) -> None:
+        if self._under_way is None or self._under_way.number != synced.number:
+            raise RuntimeError(f"batch {synced.number} was reported as synced but is not under way")
+        self._under_way = None
+        gate, self._gate_under_way = self._gate_under_way, Gate()
+        for group, addressed in gate.messages:
+            self._out.send(group, [addressed])
+        for group, (index, term) in gate.persisted.items():
+            self.replicas[group].handle(events.Persisted(index, term), at, self._touch(group))
+        for group, mark in gate.installs:
+            self.replicas[group].snapshot_installed(mark, at, self._touch(group))
+
+    def _snapshot_written(self, written: inputs.SnapshotWritten, at: Instant) -> None:
+        group = written.job.group
+        self.replicas[group].snapshot_written(written.job, written.name, at, self._touch(group))
+
+    def _snapshot_abandoned(self, abandoned: inputs.SnapshotAbandoned, at: Instant) -> None:  # noqa: ARG002
+        self.replicas[abandoned.group].snapshot_abandoned()
+
+    def _snapshot_arrived(self, arrived: inputs.SnapshotArrived, at: Instant) -> None:  # noqa: ARG002
+        self.replicas[arrived.group].snapshot_arrived(arrived.mark, arrived.name, self._touch(arrived.group))
+
+    def _transfer_ended(self, ended: inputs.TransferEnded, at: Instant) -> None:
+        event = events.SnapshotSent(ended.peer, ended.ok)
+        self.replicas[ended.group].handle(event, at, self._touch(ended.group))
+
+    def _transfer(self, transfer: inputs.Transfer, at: Instant) -> None:
+        event = events.TransferLeadership(transfer.to)
+        self.replicas[transfer.group].handle(event, at, self._touch(transfer.group))
+
+    def _reconfigure(self, change: inputs.Reconfigure, at: Instant) -> None:
+        event = events.ChangeMembership(change.target)
+        self.replicas[change.group].handle(event, at, self._touch(change.group))
+
+    def _stand(self, stand: inputs.Stand, at: Instant) -> None:
+        self.replicas[stand.group].handle(events.Campaign(), at, self._touch(stand.group))
+
+
+def _no_replica(group: GroupId) -> NotLeader:
+    return NotLeader(f"this node holds no replica of group {group}")
