@@ -77,9 +77,7 @@ class NodeCore:
             memberships=() if recovered is None else recovered.memberships,
         )
         raft = RaftGroup(me=self.me, config=self._raft_config, random=self._random, restored=restored, now=at.now)
-        self.replicas[group] = Replica(
-            group, raft, self._store, lambda: self._machine_of(group), self._settings, mark
-        )
+        self.replicas[group] = Replica(group, raft, self._store, lambda: self._machine_of(group), self._settings, mark)
         self._touched.add(group)
 
     # --- the three verbs

@@ -1,0 +1,142 @@
+"""The replicas of this node, as services see them: implements groups.Groups on the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import DeadlineExceeded, NotLeader, Unavailable
+from broker.base.ids import GroupId, Index, NodeId
+from broker.base.instants import Clock, Millis
+from broker.machine import envelope
+from broker.machine.envelope import Envelope, RequestId
+from broker.raft.types import Role
+from broker.replication import inputs
+from broker.replication.engine import Engine
+from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
+from broker.replication.replica import Replica
+from broker.storage.store import Store
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class LocalGroups:
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+
+    @property
+    def me(self) -> NodeId:
+        return self._engine.core.me
+
+    @property
+    def clock(self) -> Clock:
+        return self._engine.clock
+
+    async def propose(
+        self, group: GroupId, room: str, command: msgspec.Struct, timeout: Millis, request: RequestId | None = None
+    ) -> Any:
+        at = self._engine.clock.wall()
+        data = envelope.encode(Envelope(at, room, request, msgspec.Raw(_encoder.encode(command))))
+        return await self._engine.submit(lambda token: inputs.Proposal(group, data, token), len(data), timeout)
+
+    async def query(self, group: GroupId, room: str, question: Any, timeout: Millis) -> Any:
+        return await self._engine.submit(lambda token: inputs.Query(group, room, question, token), 0, timeout)
+
+    def peek(self, group: GroupId, room: str, question: Any) -> Any:
+        return self._leading(group).machine.query(room, question, self._engine.clock.wall())
+
+    def replay(self, group: GroupId, session: bytes, after: int) -> list[tuple[int, Any]]:
+        return self._leading(group).machine.replay(session, after)
+
+    def read_entry(self, group: GroupId, index: Index) -> bytes | None:
+        entry = self._store.read_one(group, index)
+        return None if entry is None else entry.data
+
+    async def woken(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
+        self._leading(group)
+        return await self._engine.wait_for_key(group, key, timeout)
+
+    def leads(self, group: GroupId) -> bool:
+        replica = self._engine.core.replicas.get(group)
+        return replica is not None and replica.leads
+
+    def leader_of(self, group: GroupId) -> NodeId | None:
+        replica = self._engine.core.replicas.get(group)
+        if replica is None or (replica.leader == self.me and not replica.leads):
+            return None
+        return replica.leader
+
+    async def leader_known(self, group: GroupId, timeout: Millis) -> NodeId | None:
+        if group not in self._engine.core.replicas:
+            return None
+        try:
+            async with asyncio.timeout(timeout / 1000):
+                while (leader := self.leader_of(group)) is None:
+                    await self._engine.leader_changed(group)
+                return leader
+        except TimeoutError:
+            return None
+
+    async def transfer(self, group: GroupId, to: NodeId, timeout: Millis) -> bool:
+        self._leading(group)
+        self._engine.handle(inputs.Transfer(group, to))
+        try:
+            async with asyncio.timeout(timeout / 1000):
+                while self._engine.core.replicas[group].leader != to:
+                    await self._engine.leader_changed(group)
+                return True
+        except TimeoutError:
+            return False
+
+    def status(self) -> list[GroupStatus]:
+        connected = self.connected()
+        replicas = self._engine.core.replicas
+        return [_status(group, replica, self.me, connected) for group, replica in sorted(replicas.items())]
+
+    def connected(self) -> frozenset[NodeId]:
+        return self._engine.connected()
+
+    def serve(self, method: str, handler: CallHandler) -> None:
+        self._engine.calls.serve(method, handler)
+
+    async def call(self, node: NodeId, method: str, payload: bytes, timeout: Millis) -> bytes:
+        if node not in self.connected():
+            raise Unavailable(f"{node} is not connected to {self.me}; nothing happened, retry")
+        try:
+            return await self._engine.calls.call(node, method, payload, timeout)
+        except TimeoutError:
+            raise DeadlineExceeded(f"{node} did not answer {method} within {timeout} ms") from None
+
+    def _leading(self, group: GroupId) -> Replica:
+        replica = self._engine.core.replicas.get(group)
+        if replica is None:
+            raise NotLeader(f"{self.me} holds no replica of group {group}")
+        if not replica.leads:
+            raise replica.not_leader()
+        return replica
+
+
+def _status(group: GroupId, replica: Replica, me: NodeId, connected: frozenset[NodeId]) -> GroupStatus:
+    raft = replica.raft
+    followers: tuple[ReplicaStatus, ...] = ()
+    if raft.role is Role.LEADER:
+        own = ReplicaStatus(me, raft.last_index, True)
+        others = (
+            ReplicaStatus(peer, p.matched, peer in connected) for peer, p in raft.progress().items() if peer != me
+        )
+        followers = (own, *others)
+    return GroupStatus(
+        group=group,
+        role=raft.role.name.lower(),
+        leader=replica.leader,
+        term=raft.term,
+        commit=raft.commit_index,
+        applied=replica.applied,
+        last=raft.last_index,
+        snapshot=raft.snapshot_index,
+        voters=raft.membership.voters,
+        replicas=followers,
+    )

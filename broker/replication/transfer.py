@@ -1,0 +1,90 @@
+"""Snapshots on their way: machine state and the live entries it refers to, from a leader to one follower.
+
+The pieces travel on the bulk connection. Each begins with a byte that says what it is: a piece of the machine's dump, or
+an array of live entries. An entry that the leader has dropped meanwhile is left out: it was dropped because a later,
+committed entry made it dead, and the follower applies that one before it serves anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from broker.base.errors import DataCorrupt
+from broker.base.ids import GroupId, Index
+from broker.raft.types import Entry, SnapshotMark
+from broker.storage.store import Store
+
+DUMP = 0
+ENTRIES = 1
+_ENTRIES_PIECE = 256 * 1024
+"""Bytes of entry data gathered into one piece."""
+
+
+class SnapshotHeader(msgspec.Struct, frozen=True, array_like=True):
+    group: GroupId
+    mark: SnapshotMark
+
+
+_encoder = msgspec.msgpack.Encoder()
+_entries_decoder = msgspec.msgpack.Decoder(list[Entry])
+_header_decoder = msgspec.msgpack.Decoder(SnapshotHeader)
+
+
+def encode_header(header: SnapshotHeader) -> bytes:
+    return _encoder.encode(header)
+
+
+def decode_header(data: bytes) -> SnapshotHeader:
+    """Raises msgspec.DecodeError."""
+    return _header_decoder.decode(data)
+
+
+def outgoing(
+    store: Store, group: GroupId, dump: Iterable[bytes], live: Iterable[tuple[Index, Index]]
+) -> Iterator[bytes]:
+    """All pieces in order. Lazy: each step reads at most one piece's worth from the log."""
+    for piece in dump:
+        yield bytes([DUMP]) + piece
+    gathered: list[Entry] = []
+    size = 0
+    for first, last in live:
+        for index in range(first, last + 1):
+            entry = store.read_one(group, Index(index))
+            if entry is None:
+                continue
+            gathered.append(entry)
+            size += len(entry.data) + 32
+            if size >= _ENTRIES_PIECE:
+                yield bytes([ENTRIES]) + _encoder.encode(gathered)
+                gathered, size = [], 0
+    if gathered:
+        yield bytes([ENTRIES]) + _encoder.encode(gathered)
+
+
+class Incoming:
+    """The receiving end: spools the dump into a snapshot file and stages the entries as they come."""
+
+    def __init__(self, store: Store, header: SnapshotHeader) -> None:
+        self.header = header
+        self._store = store
+        self._writer = store.begin_snapshot(header.group, header.mark)
+
+    def accept(self, piece: bytes) -> int:
+        """Bytes staged in the log by this piece. Raises DataCorrupt for a piece of no known kind."""
+        if piece[0] == DUMP:
+            self._writer.write(piece[1:])
+            return 0
+        if piece[0] != ENTRIES:
+            raise DataCorrupt(f"snapshot of group {self.header.group}: piece of unknown kind {piece[0]}")
+        entries = _entries_decoder.decode(memoryview(piece)[1:])
+        self._store.stage_carried(self.header.group, entries)
+        return len(piece)
+
+    def finish(self) -> str:
+        """Make the file durable; its name. Blocking."""
+        return self._writer.finish()
+
+    def abort(self) -> None:
+        self._writer.abort()
