@@ -14,15 +14,16 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Overloaded
+from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Overloaded, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Clock, Instant, Millis, earliest
 from broker.machine.contract import Effect, Wake
 from broker.raft.ready import RoleChange
 from broker.raft.types import Role
-from broker.replication import frames, inputs, transfer
+from broker.replication import frames, inputs
 from broker.replication.calls import Calls
 from broker.replication.node_core import NodeCore
+from broker.replication.snapshots import Snapshots
 from broker.replication.timeouts import Timeouts
 from broker.replication.waiting_room import WaitingRoom
 from broker.replication.writer import LoopWriter, ThreadWriter, Writer
@@ -60,9 +61,6 @@ class EngineCounts(msgspec.Struct):
     frames_dropped: int = 0
     elections_won: int = 0
     leaders_changed: int = 0
-    snapshots_written: int = 0
-    snapshots_sent: int = 0
-    snapshots_received: int = 0
 
 
 class Engine:
@@ -82,6 +80,7 @@ class Engine:
         self.counts = EngineCounts()
         self.room = WaitingRoom()
         self.calls = Calls(scope, self._soon)
+        self.snapshots = Snapshots(self, store, scope)
         self._store = store
         self._scope = scope
         self._settings = settings
@@ -173,6 +172,12 @@ class Engine:
     def connected(self) -> frozenset[NodeId]:
         return frozenset() if self._transport is None else self._transport.connected()
 
+    async def send_bulk(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
+        """Raises Unavailable."""
+        if self._transport is None:
+            raise Unavailable("this node is not connected yet")
+        await self._transport.send_bulk(peer, header, pieces)
+
     # --- MeshListener
 
     def frame_received(self, peer: NodeId, payload: memoryview | bytes) -> None:
@@ -194,22 +199,7 @@ class Engine:
         self.handle(inputs.PeerLost(peer, closed_by_peer))
 
     async def bulk_received(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
-        incoming = transfer.Incoming(self._store, transfer.decode_header(header))
-        mark = incoming.header.mark
-        _logger.info("snapshot arriving", extra={"group": incoming.header.group, "from": peer, "index": mark.index})
-        try:
-            staged = 0
-            async for piece in pieces:
-                staged += incoming.accept(piece)
-                if staged >= self._settings.compaction_step_bytes:
-                    staged = 0
-                    await self._synced()
-            name = await self._loop.run_in_executor(None, incoming.finish)
-        except BaseException:
-            incoming.abort()
-            raise
-        self.counts.snapshots_received += 1
-        self.handle(inputs.SnapshotArrived(incoming.header.group, mark, name))
+        await self.snapshots.receive(peer, header, pieces)
 
     # --- the turn
 
@@ -236,7 +226,7 @@ class Engine:
         for group, effect in turn.effects:
             self._carry_out(group, effect)
         for job in turn.jobs:
-            self._start_job(job)
+            self.snapshots.start(job)
         if self._leader_waiters:
             self._tell_ready_leaders()
         if turn.again:
@@ -267,15 +257,13 @@ class Engine:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _synced(self) -> None:
-        """Until what is staged now is on disk: the batch under way, if any, and the one after it."""
-        for _ in range(2):
+    async def synced(self) -> None:
+        """Until what is staged now is on disk: after the batch under way, if any, comes the one that has it."""
+        for _ in range(2 if self.core.writing else 1):
             future: asyncio.Future[None] = self._loop.create_future()
             self._sync_waiters.append(future)
             self._soon()
             await future
-            if not self._store.has_staged():
-                return
 
     def _arm(self) -> None:
         deadline = earliest(self.core.next_deadline(), self.room.next_deadline(), self._timeouts.next_deadline())
@@ -355,50 +343,7 @@ class Engine:
             if not waiter.done():
                 waiter.set_result(None)
 
-    # --- jobs off the turn
-
-    def _start_job(self, job: inputs.SnapshotJob | inputs.SendSnapshot) -> None:
-        if type(job) is inputs.SnapshotJob:
-            self._scope.start(self._write_snapshot(job), name=f"snapshot of group {job.group}")
-        elif type(job) is inputs.SendSnapshot:
-            self._scope.start(self._send_snapshot(job), name=f"snapshot of group {job.group} to {job.peer}")
-
-    async def _write_snapshot(self, job: inputs.SnapshotJob) -> None:
-        def write() -> str:
-            writer = self._store.begin_snapshot(job.group, job.mark)
-            try:
-                for piece in job.pieces:
-                    writer.write(piece)
-                return writer.finish()
-            except BaseException:
-                writer.abort()
-                raise
-
-        try:
-            name = await self._loop.run_in_executor(None, write)
-        except (BrokerError, OSError) as error:
-            _logger.error("snapshot not written", extra={"group": job.group, "reason": str(error)})
-            self.handle(inputs.SnapshotAbandoned(job.group))
-            return
-        self.counts.snapshots_written += 1
-        self.handle(inputs.SnapshotWritten(job, name))
-
-    async def _send_snapshot(self, job: inputs.SendSnapshot) -> None:
-        async def pieces() -> AsyncIterator[bytes]:
-            for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
-                yield piece
-                await asyncio.sleep(0)
-
-        ok = False
-        try:
-            if self._transport is not None:
-                header = transfer.encode_header(transfer.SnapshotHeader(job.group, job.mark))
-                await self._transport.send_bulk(job.peer, header, pieces())
-                ok = True
-        except (BrokerError, OSError) as error:
-            _logger.warning("snapshot not sent", extra={"group": job.group, "to": job.peer, "reason": str(error)})
-        self.counts.snapshots_sent += ok
-        self.handle(inputs.TransferEnded(job.group, job.peer, ok))
+    # --- housekeeping
 
     async def _compact(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """What services see of replication: propose, query, wait, and call another node. Nothing of logs, votes or disks.
 
-Every method that takes a group works where this node leads it; elsewhere it raises NotLeader with the best known leader,
-and the caller forwards the whole use case there with ``call``. One hop, never a chain.
+Every method that takes a group works where this node leads it; elsewhere it raises NotLeader with the best known
+leader, and the caller forwards the whole use case there with ``call``. One hop, never a chain.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ waits at a gate, and a gate opens when the batch that was sealed with it, and al
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from broker.base.errors import NotLeader
@@ -89,6 +88,11 @@ class NodeCore:
         for group, deadline in list(self._deadlines.items()):
             if deadline <= at.now:
                 self.replicas[group].wake(at, self._touch(group))
+
+    @property
+    def writing(self) -> bool:
+        """A batch is on its way to the disk."""
+        return self._under_way is not None
 
     def next_deadline(self) -> Millis | None:
         """Valid after ``turn``."""

@@ -1,7 +1,7 @@
 """Snapshots on their way: machine state and the live entries it refers to, from a leader to one follower.
 
-The pieces travel on the bulk connection. Each begins with a byte that says what it is: a piece of the machine's dump, or
-an array of live entries. An entry that the leader has dropped meanwhile is left out: it was dropped because a later,
+The pieces travel on the bulk connection. Each begins with a byte that says what it is: a piece of the machine's dump,
+or an array of live entries. An entry that the leader has dropped meanwhile is left out: it was dropped because a later,
 committed entry made it dead, and the follower applies that one before it serves anybody.
 """
 

@@ -1,0 +1,99 @@
+"""Snapshots beside the turn: written to disk in a thread, sent to a follower, received from a leader."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from broker.aio.tasks import TaskScope
+from broker.base.errors import BrokerError
+from broker.base.ids import NodeId
+from broker.replication import inputs, transfer
+from broker.storage.store import Store
+
+_logger = logging.getLogger(__name__)
+_SYNC_EVERY = 1024 * 1024
+"""Bytes of received entries staged before the disk must have confirmed them: bounds the memory of a transfer."""
+
+
+class Host(Protocol):
+    """What snapshot work needs of the engine."""
+
+    def handle(self, happened: inputs.Input) -> None: ...
+
+    async def synced(self) -> None: ...
+
+    async def send_bulk(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None: ...
+
+
+class Snapshots:
+    def __init__(self, host: Host, store: Store, scope: TaskScope) -> None:
+        self.written = 0
+        self.sent = 0
+        self.received = 0
+        self._host = host
+        self._store = store
+        self._scope = scope
+
+    def start(self, job: inputs.SnapshotJob | inputs.SendSnapshot) -> None:
+        if type(job) is inputs.SnapshotJob:
+            self._scope.start(self._write(job), name=f"snapshot of group {job.group}")
+        elif type(job) is inputs.SendSnapshot:
+            self._scope.start(self._send(job), name=f"snapshot of group {job.group} to {job.peer}")
+
+    async def receive(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
+        """Raises DataCorrupt, msgspec.DecodeError; the sender is then told that the transfer failed."""
+        incoming = transfer.Incoming(self._store, transfer.decode_header(header))
+        group, mark = incoming.header.group, incoming.header.mark
+        _logger.info("snapshot arriving", extra={"group": group, "peer": peer, "index": mark.index})
+        try:
+            staged = 0
+            async for piece in pieces:
+                staged += incoming.accept(piece)
+                if staged >= _SYNC_EVERY:
+                    staged = 0
+                    await self._host.synced()
+            name = await asyncio.get_running_loop().run_in_executor(None, incoming.finish)
+        except BaseException:
+            incoming.abort()
+            raise
+        self.received += 1
+        self._host.handle(inputs.SnapshotArrived(group, mark, name))
+
+    async def _write(self, job: inputs.SnapshotJob) -> None:
+        def write() -> str:
+            writer = self._store.begin_snapshot(job.group, job.mark)
+            try:
+                for piece in job.pieces:
+                    writer.write(piece)
+                return writer.finish()
+            except BaseException:
+                writer.abort()
+                raise
+
+        try:
+            name = await asyncio.get_running_loop().run_in_executor(None, write)
+        except (BrokerError, OSError) as error:
+            _logger.error("snapshot not written", extra={"group": job.group, "reason": str(error)})
+            self._host.handle(inputs.SnapshotAbandoned(job.group))
+            return
+        self.written += 1
+        self._host.handle(inputs.SnapshotWritten(job, name))
+
+    async def _send(self, job: inputs.SendSnapshot) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
+                yield piece
+                await asyncio.sleep(0)
+
+        ok = False
+        try:
+            header = transfer.encode_header(transfer.SnapshotHeader(job.group, job.mark))
+            await self._host.send_bulk(job.peer, header, pieces())
+            ok = True
+        except (BrokerError, OSError) as error:
+            _logger.warning("snapshot not sent", extra={"group": job.group, "peer": job.peer, "reason": str(error)})
+        self.sent += ok
+        self._host.handle(inputs.TransferEnded(job.group, job.peer, ok))
