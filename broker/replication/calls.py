@@ -7,7 +7,6 @@ stops working on a call whose caller has gone.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from itertools import count
 
@@ -17,8 +16,9 @@ from broker.base.ids import NodeId
 from broker.base.instants import Millis
 from broker.replication.frames import Call, CallReply, PeerFrame, Talk
 from broker.replication.groups import CallHandler
+from broker.telemetry import logs
 
-_logger = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 
 class Calls:
@@ -105,8 +105,8 @@ class Calls:
             return CallReply(call.id, refusal=Refusal.of(error), leader=error.leader)
         except BrokerError as error:
             return CallReply(call.id, refusal=Refusal.of(error))
-        except Exception:  # the caller gets an answer, the operator the traceback, and the node goes on
-            _logger.exception("call failed", extra={"method": call.method})
+        except Exception as error:  # the caller gets an answer, the operator the traceback, and the node goes on
+            _log.failure("call failed", error, method=call.method)
             return CallReply(call.id, refusal=Refusal("Internal", f"{call.method} failed on that node; see its log"))
 
 

@@ -7,7 +7,6 @@ one batch on disk and one frame per peer.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Literal, Protocol
 
@@ -28,8 +27,9 @@ from broker.replication.timeouts import Timeouts
 from broker.replication.waiting_room import WaitingRoom
 from broker.replication.writer import LoopWriter, ThreadWriter, Writer
 from broker.storage.store import Batch, Store
+from broker.telemetry import logs
 
-_logger = logging.getLogger(__name__)
+_log = logs.get(__name__)
 
 
 class EngineSettings(msgspec.Struct, frozen=True):
@@ -189,12 +189,12 @@ class Engine:
             self.calls.arrived(peer, frame)
 
     def peer_up(self, peer: NodeId) -> None:
-        _logger.info("peer connected", extra={"peer": peer})
+        _log.info("peer connected", peer=peer)
 
     def peer_down(self, peer: NodeId, closed_by_peer: bool) -> None:
         if self._closed:
             return
-        _logger.info("peer lost", extra={"peer": peer, "closed_by_peer": closed_by_peer})
+        _log.info("peer lost", peer=peer, closed_by_peer=closed_by_peer)
         self.calls.peer_gone(peer)
         self.handle(inputs.PeerLost(peer, closed_by_peer))
 
@@ -327,10 +327,8 @@ class Engine:
             refusal = self.core.replicas[group].not_leader()
             for token in self.room.close_group(group):
                 self._refuse(token, refusal)
-        _logger.info(
-            "role changed",
-            extra={"group": group, "role": change.role.name.lower(), "term": change.term, "leader": change.leader},
-        )
+        role = change.role.name.lower()
+        _log.info("role changed", group=group, role=role, term=change.term, leader=change.leader)
         self._tell_leader_waiters(group)
 
     def _tell_ready_leaders(self) -> None:

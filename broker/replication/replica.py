@@ -1,8 +1,8 @@
 """One group's replica: consensus, machine and log joined, with the callers who wait for them.
 
 Sans-IO like everything below it. It translates what its RaftGroup owes (Ready) into what the node owes (Outbox),
-applies committed entries in slices so that no turn grows long, keeps the promises made to proposers, answers reads when the
-machine has caught up with them, lets machine time pass by ticks, and decides when a snapshot is due.
+applies committed entries in slices so that no turn grows long, keeps the promises made to proposers, answers reads when
+the machine has caught up with them, lets machine time pass by ticks, and decides when a snapshot is due.
 """
 
 from __future__ import annotations

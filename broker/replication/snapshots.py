@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -12,8 +11,9 @@ from broker.base.errors import BrokerError
 from broker.base.ids import NodeId
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
+from broker.telemetry import logs
 
-_logger = logging.getLogger(__name__)
+_log = logs.get(__name__)
 _SYNC_EVERY = 1024 * 1024
 """Bytes of received entries staged before the disk must have confirmed them: bounds the memory of a transfer."""
 
@@ -47,7 +47,7 @@ class Snapshots:
         """Raises DataCorrupt, msgspec.DecodeError; the sender is then told that the transfer failed."""
         incoming = transfer.Incoming(self._store, transfer.decode_header(header))
         group, mark = incoming.header.group, incoming.header.mark
-        _logger.info("snapshot arriving", extra={"group": group, "peer": peer, "index": mark.index})
+        _log.info("snapshot arriving", group=group, peer=peer, index=mark.index)
         try:
             staged = 0
             async for piece in pieces:
@@ -76,7 +76,7 @@ class Snapshots:
         try:
             name = await asyncio.get_running_loop().run_in_executor(None, write)
         except (BrokerError, OSError) as error:
-            _logger.error("snapshot not written", extra={"group": job.group, "reason": str(error)})
+            _log.error("snapshot not written", group=job.group, reason=str(error))
             self._host.handle(inputs.SnapshotAbandoned(job.group))
             return
         self.written += 1
@@ -94,6 +94,6 @@ class Snapshots:
             await self._host.send_bulk(job.peer, header, pieces())
             ok = True
         except (BrokerError, OSError) as error:
-            _logger.warning("snapshot not sent", extra={"group": job.group, "peer": job.peer, "reason": str(error)})
+            _log.warning("snapshot not sent", group=job.group, peer=job.peer, reason=str(error))
         self.sent += ok
         self._host.handle(inputs.TransferEnded(job.group, job.peer, ok))

@@ -1,0 +1,170 @@
+"""A node's configuration: one TOML file, the environment (``BROKER_<KEY>``), then flags; the last one wins.
+
+The same file can serve every node of a cluster: what differs (node, zone, addresses) comes from the environment, as
+Kubernetes likes it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from broker.base.errors import InvalidArgument
+from broker.base.limits import DEFAULT_DATA_GROUPS, NAME_MAX_LENGTH
+
+ENVIRONMENT_PREFIX = "BROKER_"
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
+
+
+class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A founding node of the cluster, as every node must know it to find the others. Addresses are host:port."""
+
+    id: str
+    zone: str
+    peer_address: str
+    client_address: str
+    admin_address: str = ""
+
+
+class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``peers`` lists all founding nodes, this one included, and is the same on all of them. Listen addresses with
+    port 0 take a free port. Empty ``advertise_*``: what ``peers`` says of this node."""
+
+    node: str
+    zone: str
+    cluster: str = "threefold"
+    data_dir: str = ".broker/data"
+    client_listen: str = "127.0.0.1:4001"
+    peer_listen: str = "127.0.0.1:4101"
+    admin_listen: str = "127.0.0.1:4201"
+    advertise_client: str = ""
+    advertise_peer: str = ""
+    advertise_admin: str = ""
+    groups: int = DEFAULT_DATA_GROUPS
+    fsync: Literal["thread", "loop"] = "thread"
+    peers: tuple[PeerSettings, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "human", "json", "logfmt"] = "auto"
+    segment_bytes: int = 64 * 1024 * 1024
+    cache_bytes: int = 64 * 1024 * 1024
+    snapshot_after_bytes: int = 64 * 1024 * 1024
+    snapshot_after_entries: int = 50_000
+    heartbeat_ms: int = 100
+    election_timeout_ms: int = 700
+    """A follower that hears nothing stands after a random time between this and 12/7 of it."""
+    lease_reads: bool = False
+    drain_ms: int = 5_000
+    """How long a stopping node tries to hand its leaderships over."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    tls_ca: str = ""
+    """All three or none: mutual TLS between nodes, and TLS for clients."""
+
+    def this_peer(self) -> PeerSettings:
+        """This node among the founders; a node started alone founds a cluster of one."""
+        for peer in self.peers:
+            if peer.id == self.node:
+                return peer
+        return PeerSettings(
+            self.node,
+            self.zone,
+            self.advertise_peer or self.peer_listen,
+            self.advertise_client or self.client_listen,
+            self.advertise_admin or self.admin_listen,
+        )
+
+    def founders(self) -> tuple[PeerSettings, ...]:
+        return self.peers or (self.this_peer(),)
+
+
+def load(
+    path: Path | None, overrides: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> NodeSettings:
+    """Raises InvalidArgument, naming the key, the value and where it came from."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _read(path)
+    for name, text in (environment or {}).items():
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name.startswith(ENVIRONMENT_PREFIX) and key in NodeSettings.__struct_fields__ and key != "peers":
+            values[key] = text
+    values.update({key: value for key, value in (overrides or {}).items() if value is not None})
+    try:
+        settings = msgspec.convert(values, NodeSettings, strict=False)
+    except msgspec.ValidationError as error:
+        source = path or "the given settings"
+        raise InvalidArgument(f"{source}: {error}; known keys: {', '.join(NodeSettings.__struct_fields__)}") from None
+    _check(settings)
+    return settings
+
+
+def dump(settings: NodeSettings) -> str:
+    """The settings as a TOML text that ``load`` reads back."""
+    lines = [f"{name} = {_toml(getattr(settings, name))}" for name in settings.__struct_fields__ if name != "peers"]
+    for peer in settings.peers:
+        lines += ["", "[[peers]]", *(f"{name} = {_toml(getattr(peer, name))}" for name in peer.__struct_fields__)]
+    return "\n".join(lines) + "\n"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``host:port`` in two. Raises InvalidArgument."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None or int(match[2]) > 65_535:
+        raise InvalidArgument(f"{address!r} is no address: write host:port, with a port of 0-65535")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{path} is not valid TOML: {error}") from None
+
+
+def _check(settings: NodeSettings) -> None:
+    for what, name in (("node", settings.node), ("zone", settings.zone), ("cluster", settings.cluster)):
+        if len(name) > NAME_MAX_LENGTH or not _DNS_LABEL.fullmatch(name):
+            raise InvalidArgument(
+                f"{what} {name!r} is not a name: use 1-{NAME_MAX_LENGTH} of a-z, 0-9 and -, not - at the ends"
+            )
+    for address in (settings.client_listen, settings.peer_listen, settings.admin_listen):
+        split_address(address)
+    for peer in settings.peers:
+        split_address(peer.peer_address)
+        split_address(peer.client_address)
+    ids = [peer.id for peer in settings.peers]
+    if len(set(ids)) != len(ids):
+        raise InvalidArgument(f"peers names a node twice: {', '.join(sorted(ids))}")
+    if ids and settings.node not in ids:
+        raise InvalidArgument(f"node {settings.node!r} is not among peers ({', '.join(ids)}): add it there")
+    if ids and settings.this_peer().zone != settings.zone:
+        raise InvalidArgument(
+            f"node {settings.node!r} has zone {settings.zone!r}, but peers says {settings.this_peer().zone!r}"
+        )
+    if not 1 <= settings.groups <= 1000:
+        raise InvalidArgument(f"groups is {settings.groups}; it must be 1-1000")
+    tls = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
+    if any(tls) and not all(tls):
+        raise InvalidArgument("tls_certificate, tls_key and tls_ca belong together: set all three or none")
+    if not 20 <= settings.heartbeat_ms <= settings.election_timeout_ms // 3:
+        raise InvalidArgument(
+            f"heartbeat_ms is {settings.heartbeat_ms}; it must be 20 to a third of election_timeout_ms "
+            f"({settings.election_timeout_ms})"
+        )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
