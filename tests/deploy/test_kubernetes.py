@@ -12,6 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from broker.node.settings import load
+
 OVERLAY = Path(__file__).resolve().parents[2] / "deploy/kubernetes/overlays/three-zones"
 KUBECTL = shutil.which("kubectl")
 Manifest = dict[str, Any]
@@ -92,14 +94,30 @@ def test_addresses_go_through_the_headless_service(
     name = service["metadata"]["name"]
     assert service["spec"]["publishNotReadyAddresses"] is True
     for peer in settings["peers"]:
-        assert peer["peer_address"] == f"{peer['id']}.{name}:7101"
-        assert peer["client_address"] == f"{peer['id']}.{name}:7100"
-        assert peer["admin_address"] == f"{peer['id']}.{name}:7102"
+        assert peer["peer_address"] == f"{peer['id']}.{name}:4101"
+        assert peer["client_address"] == f"{peer['id']}.{name}:4001"
+        assert peer["admin_address"] == f"{peer['id']}.{name}:4201"
     for pod in pods:
         environment = _environment(pod)
         assert environment["BROKER_NODE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
-        assert environment["BROKER_ADVERTISE_CLIENT"] == f"$(BROKER_NODE).{name}:7100"
-        assert environment["BROKER_ADVERTISE_PEER"] == f"$(BROKER_NODE).{name}:7101"
+        assert environment["BROKER_ADVERTISE_CLIENT"] == f"$(BROKER_NODE).{name}:4001"
+        assert environment["BROKER_ADVERTISE_PEER"] == f"$(BROKER_NODE).{name}:4101"
+        assert environment["BROKER_ADVERTISE_ADMIN"] == f"$(BROKER_NODE).{name}:4201"
+
+
+def test_every_node_accepts_its_settings(
+    manifests: list[Manifest], stateful_sets: list[Manifest], tmp_path: Path
+) -> None:
+    (config,) = _of_kind(manifests, "ConfigMap")
+    file = tmp_path / "node.toml"
+    file.write_text(config["data"]["node.toml"], encoding="utf-8")
+    for each in stateful_sets:
+        node = f"{each['metadata']['name']}-0"
+        environment = _environment(each["spec"]["template"]["spec"]) | {"BROKER_NODE": node}
+        expanded = {name: value.replace("$(BROKER_NODE)", node) for name, value in environment.items()}
+        settings = load(file, environment=expanded)
+        assert settings.node == settings.this_peer().id == node
+        assert settings.advertise_client == settings.this_peer().client_address
 
 
 def test_ports_of_settings_pods_and_services_agree(
