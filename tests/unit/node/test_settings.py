@@ -1,0 +1,76 @@
+"""A node's configuration: where values come from, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.base.errors import InvalidArgument
+from broker.node.settings import NodeSettings, PeerSettings, dump, load, split_address
+
+PEERS = (
+    PeerSettings("a-0", "a", "127.0.0.1:4101", "127.0.0.1:4001"),
+    PeerSettings("b-0", "b", "127.0.0.1:4102", "127.0.0.1:4002"),
+)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_dump_writes_load_reads_back(tmp_path: Path) -> None:
+    settings = NodeSettings("a-0", "a", data_dir='odd "path"\\x', groups=3, lease_reads=True, peers=PEERS)
+    assert load(written(tmp_path, dump(settings))) == settings
+
+
+def test_the_environment_overrides_the_file_and_flags_override_both(tmp_path: Path) -> None:
+    path = written(tmp_path, 'node = "a-0"\nzone = "a"\ngroups = 3\ndata_dir = "file"\n')
+    settings = load(path, {"groups": 5, "zone": None}, {"BROKER_GROUPS": "4", "BROKER_DATA_DIR": "env", "HOME": "x"})
+    assert (settings.groups, settings.data_dir, settings.zone) == (5, "env", "a")
+
+
+def test_a_node_without_peers_founds_a_cluster_of_one() -> None:
+    settings = load(None, {"node": "dev", "zone": "local", "advertise_client": "broker.example:4001"})
+    assert [peer.id for peer in settings.founders()] == ["dev"]
+    assert settings.this_peer().client_address == "broker.example:4001"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"zone": "a"}, "node"),
+        ({"node": "A_0", "zone": "a"}, "'A_0'"),
+        ({"node": "a-", "zone": "a"}, "'a-'"),
+        ({"node": "a" * 64, "zone": "a"}, "1-63"),
+        ({"node": "a-0", "zone": "a", "groups": 0}, "1-1000"),
+        ({"node": "a-0", "zone": "a", "groups": "many"}, "groups"),
+        ({"node": "a-0", "zone": "a", "fsync": "never"}, "fsync"),
+        ({"node": "a-0", "zone": "a", "colour": "red"}, "colour"),
+        ({"node": "a-0", "zone": "a", "client_listen": "4001"}, "host:port"),
+        ({"node": "a-0", "zone": "a", "client_listen": "h:70000"}, "65535"),
+        ({"node": "a-0", "zone": "a", "tls_key": "key.pem"}, "all three"),
+        ({"node": "a-0", "zone": "a", "heartbeat_ms": 400}, "heartbeat_ms"),
+        ({"node": "c-0", "zone": "c", "peers": PEERS}, "not among peers"),
+        ({"node": "a-0", "zone": "b", "peers": PEERS}, "zone"),
+        ({"node": "a-0", "zone": "a", "peers": (*PEERS, PEERS[0])}, "twice"),
+    ],
+)
+def test_a_wrong_value_is_named(values: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        load(None, values)
+    assert told in str(refused.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"absent\.toml cannot be read"):
+        load(tmp_path / "absent.toml")
+    with pytest.raises(InvalidArgument, match="not valid TOML"):
+        load(written(tmp_path, "node = "))
+
+
+def test_addresses_are_split_in_host_and_port() -> None:
+    assert split_address("[::1]:4001") == ("::1", 4001)
+    assert split_address("broker-a-0.broker:4101") == ("broker-a-0.broker", 4101)
