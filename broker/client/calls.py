@@ -1,0 +1,108 @@
+"""One unary call, tried until it is answered: at the right node, then at others, with pauses, until a deadline.
+
+Safe, because every mutating request carries a RequestId: an attempt that took effect unseen is answered, not repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import grpc.aio
+
+from broker.base.errors import BrokerError, DeadlineExceeded
+from broker.client.channels import Channels, Endpoint
+from broker.client.errors import NoAnswer, NobodyAnswers, of_call
+from broker.client.locating import Locator
+from broker.client.retrying import Backoff, Chance, Retry
+from broker.pb.queues.v1 import queues_pb2
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+Method = Callable[[Endpoint], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
+
+ATTEMPT_TIMEOUT = 2.0
+"""Seconds of silence after which another node is asked."""
+
+
+class Sessions:
+    """Request ids. A session serves one call at a time, so the broker never has to remember more than its last."""
+
+    def __init__(self, chance: Chance) -> None:
+        self._chance = chance
+        self._idle: list[queues_pb2.RequestId] = []
+
+    @contextmanager
+    def request_id(self) -> Iterator[queues_pb2.RequestId]:
+        current = self._idle.pop() if self._idle else queues_pb2.RequestId(session=self._chance.randbytes(16))
+        current.number += 1
+        try:
+            yield current
+        finally:
+            self._idle.append(current)
+
+
+class Caller:
+    def __init__(
+        self, channels: Channels, locator: Locator, chance: Chance, timeout: float, patience: float = 2.0
+    ) -> None:
+        """``timeout``: seconds for a call with all its attempts. ``patience``: as in Locator."""
+        self._channels = channels
+        self._locator = locator
+        self._chance = chance
+        self._timeout = timeout
+        self._patience = patience
+        self._preferred: Endpoint | None = None
+
+    async def call(
+        self, method: Method[Request, Response], request: Request, *, queue: str | None = None, extra: float = 0.0
+    ) -> Response:
+        """The first answer. ``queue``: whose leader is asked first; None: any node. ``extra``: seconds the broker may
+        take on purpose, as a long poll does.
+
+        Raises the broker's error; Unavailable or DeadlineExceeded when there is no answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        retry = Retry(Backoff(), self._chance, started + self._timeout + extra)
+        while True:
+            endpoint = None
+            try:
+                endpoint = await self._choose(queue, retry.deadline)
+                left = retry.deadline - loop.time()
+                response = await method(endpoint)(request, timeout=max(0.001, min(left, ATTEMPT_TIMEOUT + extra)))
+            except grpc.aio.AioRpcError as failure:
+                assert endpoint is not None
+                error = of_call(failure, endpoint.address)
+                self._learn_from(error, endpoint, queue)
+            except BrokerError as failure:
+                error = failure
+            else:
+                self._channels.answered(endpoint)
+                self._preferred = endpoint
+                return response
+            if not self._channels.ever_answered and loop.time() - started > self._patience:
+                raise NobodyAnswers(self._channels.addresses) from None
+            pause = retry.after(error, loop.time())
+            if pause is None:
+                raise error
+            await asyncio.sleep(pause)
+
+    async def _choose(self, queue: str | None, deadline: float) -> Endpoint:
+        if queue is not None:
+            return await self._locator.locate(queue, deadline)
+        if self._preferred is not None and not self._preferred.suspect:
+            return self._preferred
+        return self._channels.endpoints[0]
+
+    def _learn_from(self, error: BrokerError, endpoint: Endpoint, queue: str | None) -> None:
+        if isinstance(error, NoAnswer | DeadlineExceeded):
+            self._locator.failed(endpoint)
+        else:
+            self._channels.answered(endpoint)
+            if queue is not None and error.retryable:
+                self._locator.forget(queue)
+        self._preferred = None

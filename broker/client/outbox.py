@@ -1,0 +1,164 @@
+"""A producer's messages between ``send`` and the broker's acknowledgement.
+
+The rules, for the streams of one session:
+
+- frames are numbered from 1 without a gap, and a frame keeps its number and its content for ever;
+- at most ``window`` frames are unacknowledged on a stream;
+- when a stream is lost, every unacknowledged frame is sent again on the next one, in order, before any new frame.
+  The broker stores a number once, so nothing is lost and nothing doubled;
+- a frame that is not full waits while ``eager_frames`` others are on their way: what is sent meanwhile joins it. One
+  message alone goes at once.
+
+Pure: ``now`` is handed in, in seconds. Knows nothing of streams, futures or retry schedules.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import msgspec
+
+from broker.base.errors import BrokerError
+from broker.client.coalescing import Coalescer, FrameLimits
+from broker.client.model import Entry, SentMessage
+
+
+class Ticket(Protocol):
+    """Whoever waits for one or more messages; told exactly once of each ``position``."""
+
+    def accepted(self, position: int, sent: SentMessage) -> None: ...
+
+    def refused(self, position: int, error: BrokerError) -> None: ...
+
+
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    entry: Entry
+    ticket: Ticket
+    position: int
+    deadline: float
+
+
+class Frame(msgspec.Struct):
+    """``sent_at``: when it was last handed to a stream; None while it waits to be sent again."""
+
+    number: int
+    messages: list[Waiting]
+    sent_at: float | None = None
+
+    @property
+    def deadline(self) -> float:
+        """Of its oldest message."""
+        return self.messages[0].deadline
+
+
+class Outbox:
+    def __init__(self, limits: FrameLimits, eager_frames: int) -> None:
+        self._coalescer: Coalescer[Waiting] = Coalescer(limits)
+        self._eager_frames = eager_frames
+        self._window = 0
+        self._next_number = 1
+        self._unacknowledged: dict[int, Frame] = {}
+        """Ascending: numbers grow, and a dict keeps the order of insertion."""
+        self._again: deque[Frame] = deque()
+        self._on_their_way = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are in no frame yet."""
+        return len(self._coalescer)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._coalescer.waiting_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._unacknowledged and not self._coalescer
+
+    @property
+    def unacknowledged(self) -> list[Frame]:
+        return list(self._unacknowledged.values())
+
+    def add(self, waiting: Waiting) -> None:
+        self._coalescer.add(waiting, waiting.entry.size)
+
+    def opened(self, window: int) -> None:
+        """A stream of the session stands: everything unacknowledged is to be sent on it, the oldest first."""
+        self._window = window
+        self._on_their_way = 0
+        self._again = deque(self._unacknowledged.values())
+        for frame in self._again:
+            frame.sent_at = None
+
+    def lost(self) -> None:
+        """The stream is gone; nothing can be sent until the next one is opened."""
+        self._window = 0
+
+    def next_frame(self, now: float) -> Frame | None:
+        """What to write next, or None while there is nothing or the window is full."""
+        if self._on_their_way >= self._window:
+            return None
+        if self._again:
+            frame = self._again.popleft()
+        else:
+            if not self._coalescer:
+                return None
+            if self._on_their_way >= self._eager_frames and not self._coalescer.fills_a_frame():
+                return None
+            frame = Frame(self._next_number, self._coalescer.take())
+            self._next_number += 1
+            self._unacknowledged[frame.number] = frame
+        frame.sent_at = now
+        self._on_their_way += 1
+        return frame
+
+    def acknowledged(self, number: int) -> Frame | None:
+        """The frame has its final answer. None when the number is answered already: a repeated answer is no news."""
+        frame = self._unacknowledged.pop(number, None)
+        if frame is not None:
+            self._leaves(frame)
+        return frame
+
+    def send_again(self, number: int) -> None:
+        """The broker could not take the frame now, and said so: it goes again, under its number."""
+        frame = self._unacknowledged.get(number)
+        if frame is not None and frame.sent_at is not None:
+            self._leaves(frame)
+            frame.sent_at = None
+            self._again.append(frame)
+
+    def oldest_sent_at(self) -> float | None:
+        """Since when the stream owes the answer it has owed longest."""
+        return min(
+            (frame.sent_at for frame in self._unacknowledged.values() if frame.sent_at is not None), default=None
+        )
+
+    def expired(self, now: float) -> list[Waiting]:
+        """Removes and returns the messages whose deadline is over. Those of a frame that was sent may be stored."""
+        late: list[Waiting] = []
+        for frame in [frame for frame in self._unacknowledged.values() if frame.deadline <= now]:
+            late += self._forget(frame)
+        while (first := self._coalescer.first()) is not None and first.deadline <= now:
+            late.append(self._coalescer.drop_first())
+        return late
+
+    def clear(self) -> list[Waiting]:
+        """Removes and returns everything."""
+        left: list[Waiting] = []
+        for frame in list(self._unacknowledged.values()):
+            left += self._forget(frame)
+        while self._coalescer:
+            left += self._coalescer.take()
+        return left
+
+    def _forget(self, frame: Frame) -> list[Waiting]:
+        del self._unacknowledged[frame.number]
+        self._leaves(frame)
+        return frame.messages
+
+    def _leaves(self, frame: Frame) -> None:
+        if frame.sent_at is not None:
+            self._on_their_way -= 1
+        elif frame in self._again:
+            self._again.remove(frame)

@@ -1,0 +1,90 @@
+"""The cluster as its nodes describe it: nodes, zones, groups, leaders, lag; and handing leadership over."""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.pb.cluster.v1 import cluster_pb2
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """``uptime`` in seconds; ``leads``: how many groups."""
+
+    id: str
+    zone: str
+    client_address: str
+    admin_address: str
+    reachable: bool
+    version: str
+    uptime: float
+    leads: int
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True):
+    """``matched``: log index known to be durable there; ``lag``: entries behind the leader's last."""
+
+    node: str
+    matched: int
+    lag: int
+
+
+class GroupStatus(msgspec.Struct, frozen=True):
+    """``leader`` is empty while none is known."""
+
+    id: int
+    leader: str
+    term: int
+    commit: int
+    last: int
+    snapshot: int
+    replicas: tuple[ReplicaStatus, ...]
+    resources: int
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    cluster: str
+    answered_by: str
+    nodes: tuple[NodeStatus, ...]
+    groups: tuple[GroupStatus, ...]
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    """Numbers of groups whose leadership moved, and stayed."""
+
+    handed_over: int
+    kept: int
+
+
+def status_of(response: cluster_pb2.GetStatusResponse) -> ClusterStatus:
+    return ClusterStatus(
+        response.cluster,
+        response.answered_by,
+        tuple(_node(node) for node in response.nodes),
+        tuple(_group(group) for group in response.groups),
+    )
+
+
+def _node(node: cluster_pb2.Node) -> NodeStatus:
+    return NodeStatus(
+        node.id,
+        node.zone,
+        node.client_address,
+        node.admin_address,
+        node.reachable,
+        node.version,
+        node.uptime_ms / 1000,
+        node.leads,
+    )
+
+
+def _group(group: cluster_pb2.Group) -> GroupStatus:
+    return GroupStatus(
+        group.id,
+        group.leader,
+        group.term,
+        group.commit,
+        group.last,
+        group.snapshot,
+        tuple(ReplicaStatus(replica.node, replica.matched, replica.lag) for replica in group.replicas),
+        group.resources,
+    )
