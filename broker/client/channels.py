@@ -55,8 +55,8 @@ class Endpoint:
     def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
         self.address = address
         self.channel = channel
-        self.queues = queues_pb2_grpc.QueueServiceAsyncStub(channel)
-        self.cluster = cluster_pb2_grpc.ClusterServiceAsyncStub(channel)
+        self.queues = queues_pb2_grpc.QueueServiceStub(channel)
+        self.cluster = cluster_pb2_grpc.ClusterServiceStub(channel)
         self.suspect = False
 
 

@@ -1,7 +1,7 @@
 """A consumer's messages between their delivery and the moment somebody takes them, and the credit that brings more.
 
 - Credit on its way plus messages here never exceed ``prefetch``.
-- Credit is given back in pieces of a quarter of it, not message by message.
+- Credit is given back in pieces of half of it, not message by message.
 - A delivery seen before (its number is not above the last one) is dropped: a new stream repeats what the lost one may
   not have delivered.
 - A message whose visibility timeout is over while it waits here is dropped: the broker delivers it again, perhaps to
@@ -28,7 +28,7 @@ class Inbox(Generic[Delivered]):
         if not 1 <= prefetch <= MAX_CREDIT:
             raise InvalidArgument(f"prefetch is {prefetch}; it must be from 1 to {MAX_CREDIT:,} messages")
         self._prefetch = prefetch
-        self._piece = max(1, prefetch // 4)
+        self._piece = max(1, prefetch // 2)
         self._credit = 0
         self._messages: deque[tuple[Delivered, float]] = deque()
         self.last_delivery = 0

@@ -1,0 +1,483 @@
+"""A cluster of gRPC servers on loopback that keeps queues in memory and can misbehave on command.
+
+It honours the API's promises (a frame number of a session is stored once; a session's deliveries are repeated to a new
+stream) and lets a test break everything else: kill a node, silence it, end streams, hold acknowledgements, refuse frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from broker.base.errors import (
+    BrokerError,
+    InvalidName,
+    MessageTooLong,
+    NodeNotFound,
+    QueueExists,
+    QueueNotFound,
+    ReceiptHandleExpired,
+    Unavailable,
+)
+from broker.client.errors import DETAILS_TRAILER
+from broker.pb.cluster.v1 import cluster_pb2, cluster_pb2_grpc
+from broker.pb.queues.v1 import queues_pb2, queues_pb2_grpc
+
+STATUS = {
+    InvalidName: grpc.StatusCode.INVALID_ARGUMENT,
+    MessageTooLong: grpc.StatusCode.INVALID_ARGUMENT,
+    QueueExists: grpc.StatusCode.ALREADY_EXISTS,
+    QueueNotFound: grpc.StatusCode.NOT_FOUND,
+    NodeNotFound: grpc.StatusCode.NOT_FOUND,
+}
+
+
+@dataclass
+class StoredMessage:
+    id: bytes
+    body: bytes
+    attributes: list[queues_pb2.MessageAttribute]
+    delay_ms: int | None
+    receive_count: int = 0
+
+
+@dataclass
+class StoredQueue:
+    attributes: queues_pb2.QueueAttributes
+    stored: list[StoredMessage] = field(default_factory=list)
+    """Every message ever stored, in order: what a test counts."""
+    visible: deque[StoredMessage] = field(default_factory=deque)
+    in_flight: dict[bytes, StoredMessage] = field(default_factory=dict)
+    deleted: list[bytes] = field(default_factory=list)
+    """Bodies, in the order of their deletion."""
+    extensions: list[tuple[bytes, int]] = field(default_factory=list)
+    frames: dict[tuple[bytes, int], queues_pb2.ProduceResponse] = field(default_factory=dict)
+    deliveries: dict[bytes, list[queues_pb2.ConsumeResponse]] = field(default_factory=dict)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def send(self, message: queues_pb2.OutgoingMessage) -> StoredMessage:
+        number = len(self.stored)
+        delay = message.delay_ms if message.HasField("delay_ms") else None
+        stored = StoredMessage(
+            ((7 << 96) + number).to_bytes(16, "big"), message.body, list(message.attributes), delay
+        )
+        self.stored.append(stored)
+        self.visible.append(stored)
+        return stored
+
+    def receive(self, count: int) -> list[queues_pb2.DeliveredMessage]:
+        return [self._deliver(self.visible.popleft()) for _ in range(min(count, len(self.visible)))]
+
+    def _deliver(self, message: StoredMessage) -> queues_pb2.DeliveredMessage:
+        message.receive_count += 1
+        handle = message.id + message.receive_count.to_bytes(4, "big")
+        self.in_flight[handle] = message
+        return queues_pb2.DeliveredMessage(
+            message_id=message.id,
+            receipt_handle=handle,
+            body=message.body,
+            attributes=message.attributes,
+            receive_count=message.receive_count,
+            sent_at=1_700_000_000_000,
+            first_received_at=1_700_000_000_500,
+        )
+
+    def delete(self, handle: bytes) -> None:
+        message = self._held(handle)
+        del self.in_flight[handle]
+        self.deleted.append(message.body)
+
+    def change(self, handle: bytes, timeout_ms: int) -> None:
+        message = self._held(handle)
+        if timeout_ms:
+            self.extensions.append((message.body, timeout_ms))
+        else:
+            del self.in_flight[handle]
+            self.visible.appendleft(message)
+
+    def _held(self, handle: bytes) -> StoredMessage:
+        if handle not in self.in_flight:
+            raise ReceiptHandleExpired(f"receipt handle {handle.hex()} has expired")
+        return self.in_flight[handle]
+
+
+def info(error: BrokerError) -> queues_pb2.ErrorInfo:
+    return queues_pb2.ErrorInfo(code=error.code, message=str(error), retryable=error.retryable)
+
+
+class FakeCluster:
+    """``leader`` is the address that Locate names for every queue; the other nodes answer everything else as well."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, StoredQueue] = {}
+        self.nodes: list[FakeNode] = []
+        self.leader: str = ""
+        self.window = 8
+        self.produce_requests: list[queues_pb2.ProduceRequest] = []
+        self.consume_requests: list[queues_pb2.ConsumeRequest] = []
+        self.calls: list[str] = []
+        self.lose_acknowledgements = 0
+        """So many frames are stored, and then the stream breaks instead of acknowledging."""
+        self.lose_frames = 0
+        """So many frames are dropped together with their stream."""
+        self.refuse_frames: list[BrokerError] = []
+        """Answers to the next frames, which are not stored."""
+        self.refuse_calls: list[BrokerError] = []
+        """Answers to the next unary calls of QueueService."""
+        self.lose_settles = 0
+        self.lose_deliveries = 0
+        self.release = asyncio.Event()
+        """While it is cleared, frames are stored but not acknowledged."""
+        self.release.set()
+        self.handed_over: list[str] = []
+
+    @property
+    def addresses(self) -> str:
+        return ",".join(node.address for node in self.nodes)
+
+    def queue(self, name: str) -> StoredQueue:
+        if name not in self.queues:
+            raise QueueNotFound(f"there is no queue {name!r}")
+        return self.queues[name]
+
+    def create(self, name: str, **attributes: int) -> StoredQueue:
+        filled = {"visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000}
+        filled |= {"message_size_limit": 262_144, "receive_wait_ms": 0} | attributes
+        self.queues[name] = StoredQueue(queues_pb2.QueueAttributes(**filled))
+        return self.queues[name]
+
+    def bodies(self, name: str) -> list[bytes]:
+        return [message.body for message in self.queues[name].stored]
+
+    def node_at(self, address: str) -> FakeNode:
+        return next(node for node in self.nodes if node.address == address)
+
+
+class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer):
+    def __init__(self, cluster: FakeCluster, name: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.address = ""
+        self.speaks = asyncio.Event()
+        """While it is cleared, the node accepts calls and says nothing."""
+        self.speaks.set()
+        self.streams: set[asyncio.Task[Any]] = set()
+        self.opened = asyncio.Event()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        server = self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
+        queues_pb2_grpc.add_QueueServiceServicer_to_server(self, server)
+        cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, server)
+        port = server.add_insecure_port(self.address or "127.0.0.1:0")
+        self.address = f"127.0.0.1:{port}"
+        await server.start()
+
+    async def kill(self) -> None:
+        self.speaks.set()
+        assert self._server is not None
+        await self._server.stop(None)
+
+    def end_streams(self) -> None:
+        for stream in self.streams:
+            stream.cancel()
+
+    # --- ClusterService
+
+    async def Locate(self, request: cluster_pb2.LocateRequest, context: Any) -> cluster_pb2.LocateResponse:
+        await self.speaks.wait()
+        try:
+            self.cluster.queue(request.name)
+        except QueueNotFound as error:
+            await refuse(context, error)
+        if not self.cluster.leader:
+            await refuse(context, Unavailable("no leader is known"))
+        return cluster_pb2.LocateResponse(group=7, node="a-0", client_address=self.cluster.leader)
+
+    async def GetStatus(self, request: cluster_pb2.GetStatusRequest, context: Any) -> cluster_pb2.GetStatusResponse:
+        await self.speaks.wait()
+        nodes = [
+            cluster_pb2.Node(
+                id=node.name,
+                zone=node.name[0],
+                client_address=node.address,
+                admin_address="127.0.0.1:1",
+                reachable=True,
+                version="0.1.0",
+                uptime_ms=61_000,
+                leads=int(node.address == self.cluster.leader),
+            )
+            for node in self.cluster.nodes
+        ]
+        replicas = [cluster_pb2.Replica(node=node.name, matched=10, lag=0) for node in self.cluster.nodes]
+        groups = [cluster_pb2.Group(id=7, leader="a-0", term=3, commit=10, last=10, replicas=replicas, resources=1)]
+        return cluster_pb2.GetStatusResponse(cluster="fake", answered_by=self.name, nodes=nodes, groups=groups)
+
+    async def HandOver(self, request: cluster_pb2.HandOverRequest, context: Any) -> cluster_pb2.HandOverResponse:
+        self.cluster.handed_over.append(self.name)
+        return cluster_pb2.HandOverResponse(handed_over=4, kept=0)
+
+    # --- QueueService, unary
+
+    async def _begin(self, call: str, context: Any) -> None:
+        await self.speaks.wait()
+        self.cluster.calls.append(call)
+        if self.cluster.refuse_calls:
+            await refuse(context, self.cluster.refuse_calls.pop(0))
+
+    async def _queue(self, name: str, context: Any) -> StoredQueue:
+        try:
+            return self.cluster.queue(name)
+        except QueueNotFound as error:
+            await refuse(context, error)
+            raise
+
+    async def CreateQueue(self, request: Any, context: Any) -> queues_pb2.CreateQueueResponse:
+        await self._begin("CreateQueue", context)
+        if not request.name.replace("-", "").isalnum():
+            await refuse(context, InvalidName(f"queue name {request.name!r} has a character that is not allowed"))
+        created = request.name not in self.cluster.queues
+        if created:
+            given = {field.name: value for field, value in request.attributes.ListFields()}
+            self.cluster.create(request.name, **given)
+        return queues_pb2.CreateQueueResponse(created=created)
+
+    async def UpdateQueue(self, request: Any, context: Any) -> queues_pb2.UpdateQueueResponse:
+        await self._begin("UpdateQueue", context)
+        (await self._queue(request.name, context)).attributes.MergeFrom(request.attributes)
+        return queues_pb2.UpdateQueueResponse()
+
+    async def DeleteQueue(self, request: Any, context: Any) -> queues_pb2.DeleteQueueResponse:
+        await self._begin("DeleteQueue", context)
+        await self._queue(request.name, context)
+        del self.cluster.queues[request.name]
+        return queues_pb2.DeleteQueueResponse()
+
+    async def ListQueues(self, request: Any, context: Any) -> queues_pb2.ListQueuesResponse:
+        await self._begin("ListQueues", context)
+        names = [name for name in sorted(self.cluster.queues) if name.startswith(request.prefix)]
+        after = [name for name in names if name > request.page_token]
+        page, rest = after[:2], after[2:]
+        return queues_pb2.ListQueuesResponse(names=page, next_page_token=page[-1] if rest else "")
+
+    async def DescribeQueue(self, request: Any, context: Any) -> queues_pb2.DescribeQueueResponse:
+        await self._begin("DescribeQueue", context)
+        queue = await self._queue(request.name, context)
+        counts = queues_pb2.QueueCounts(
+            visible=len(queue.visible),
+            in_flight=len(queue.in_flight),
+            sent_total=len(queue.stored),
+            deleted_total=len(queue.deleted),
+            oldest_age_ms=1_500 if queue.visible else None,
+        )
+        description = queues_pb2.QueueDescription(
+            name=request.name, attributes=queue.attributes, counts=counts, created_at=1_700_000_000_000, group=7, leader="a-0"
+        )
+        return queues_pb2.DescribeQueueResponse(queue=description)
+
+    async def PurgeQueue(self, request: Any, context: Any) -> queues_pb2.PurgeQueueResponse:
+        await self._begin("PurgeQueue", context)
+        (await self._queue(request.name, context)).visible.clear()
+        return queues_pb2.PurgeQueueResponse()
+
+    async def Receive(self, request: Any, context: Any) -> queues_pb2.ReceiveResponse:
+        await self._begin("Receive", context)
+        queue = await self._queue(request.queue, context)
+        return queues_pb2.ReceiveResponse(messages=queue.receive(max(1, request.max_messages)))
+
+    async def Delete(self, request: Any, context: Any) -> queues_pb2.DeleteResponse:
+        await self._begin("Delete", context)
+        queue = await self._queue(request.queue, context)
+        return queues_pb2.DeleteResponse(failed=attempt([(queue.delete, handle) for handle in request.receipt_handles]))
+
+    async def ChangeVisibility(self, request: Any, context: Any) -> queues_pb2.ChangeVisibilityResponse:
+        await self._begin("ChangeVisibility", context)
+        queue = await self._queue(request.queue, context)
+        actions = [(queue.change, found.receipt_handle, found.visibility_timeout_ms) for found in request.changes]
+        return queues_pb2.ChangeVisibilityResponse(failed=attempt(actions))
+
+    # --- QueueService, streams
+
+    async def Produce(self, request_iterator: Any, context: Any) -> AsyncIterator[queues_pb2.ProduceResponse]:
+        with self._counted():
+            cluster = self.cluster
+            await self.speaks.wait()
+            opening = (await context.read()).open
+            queue = await self._queue(opening.queue, context)
+            await context.write(queues_pb2.ProduceResponse(window=cluster.window))
+            self.opened.set()
+            while (request := await context.read()) is not grpc.aio.EOF:
+                await self.speaks.wait()
+                cluster.produce_requests.append(request)
+                if cluster.lose_frames:
+                    cluster.lose_frames -= 1
+                    await refuse(context, Unavailable("the stream broke"))
+                if cluster.refuse_frames:
+                    error = cluster.refuse_frames.pop(0)
+                    await context.write(queues_pb2.ProduceResponse(frame=request.frame, error=info(error)))
+                    continue
+                key = (opening.session, request.frame)
+                if key not in queue.frames:
+                    queue.frames[key] = store(queue, request)
+                    async with queue.changed:
+                        queue.changed.notify_all()
+                if cluster.lose_acknowledgements:
+                    cluster.lose_acknowledgements -= 1
+                    await refuse(context, Unavailable("the stream broke"))
+                await cluster.release.wait()
+                await context.write(queue.frames[key])
+
+    async def Consume(self, request_iterator: Any, context: Any) -> None:
+        with self._counted():
+            await self.speaks.wait()
+            first = await context.read()
+            queue = await self._queue(first.open.queue, context)
+            self.cluster.consume_requests.append(first)
+            self.opened.set()
+            stream = FakeConsumeStream(self, queue, first.open, context)
+            await stream.run(first.credit)
+
+    @staticmethod
+    def _task() -> asyncio.Task[Any]:
+        task = asyncio.current_task()
+        assert task is not None
+        return task
+
+    def _counted(self) -> Any:
+        return _Counted(self.streams, self._task())
+
+
+class _Counted:
+    def __init__(self, streams: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
+        self._streams = streams
+        self._task = task
+
+    def __enter__(self) -> None:
+        self._streams.add(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._streams.discard(self._task)
+
+
+class FakeConsumeStream:
+    def __init__(self, node: FakeNode, queue: StoredQueue, opening: Any, context: Any) -> None:
+        self._node = node
+        self._cluster = node.cluster
+        self._queue = queue
+        self._sent = queue.deliveries.setdefault(opening.session, [])
+        self._last_delivery = opening.last_delivery
+        self._context = context
+        self._credit = 0
+        self._ended = False
+
+    async def run(self, credit: int) -> None:
+        for delivery in self._sent[self._last_delivery :]:
+            await self._context.write(delivery)
+        self._credit += credit
+        reading = asyncio.ensure_future(self._read())
+        try:
+            while not self._ended:
+                async with self._queue.changed:
+                    while not self._ended and not (self._credit > 0 and self._queue.visible):
+                        await self._queue.changed.wait()
+                    if self._ended:
+                        break
+                    delivery = self._deliver()
+                if self._cluster.lose_deliveries:
+                    self._cluster.lose_deliveries -= 1
+                    await refuse(self._context, Unavailable("the stream broke"))
+                await self._node.speaks.wait()
+                await self._context.write(delivery)
+            await reading
+        finally:
+            reading.cancel()
+
+    def _deliver(self) -> queues_pb2.ConsumeResponse:
+        messages = self._queue.receive(min(self._credit, 10))
+        self._credit -= len(messages)
+        delivery = queues_pb2.ConsumeResponse(delivery=len(self._sent) + 1, messages=messages)
+        self._sent.append(delivery)
+        return delivery
+
+    async def _read(self) -> None:
+        while (request := await self._context.read()) is not grpc.aio.EOF:
+            await self._node.speaks.wait()
+            self._cluster.consume_requests.append(request)
+            actions: list[tuple[Any, ...]] = [(self._queue.delete, handle) for handle in request.acks]
+            actions += [(self._queue.change, handle, 0) for handle in request.nacks]
+            actions += [
+                (self._queue.change, found.receipt_handle, found.visibility_timeout_ms) for found in request.extensions
+            ]
+            async with self._queue.changed:
+                self._credit += request.credit
+                failed = attempt(actions)
+                self._queue.changed.notify_all()
+            if request.settle:
+                if self._cluster.lose_settles:
+                    self._cluster.lose_settles -= 1
+                    await refuse(self._context, Unavailable("the stream broke"))
+                settled = queues_pb2.ConsumeResponse.Settled(settle=request.settle, failed=failed)
+                await self._context.write(queues_pb2.ConsumeResponse(settled=[settled]))
+        async with self._queue.changed:
+            self._ended = True
+            self._queue.changed.notify_all()
+
+
+def store(queue: StoredQueue, request: queues_pb2.ProduceRequest) -> queues_pb2.ProduceResponse:
+    limit = queue.attributes.message_size_limit
+    failed, ids = [], []
+    for place, message in enumerate(request.messages):
+        if len(message.body) > limit:
+            error = MessageTooLong(f"the message has {len(message.body)} bytes; the queue takes up to {limit}")
+            failed.append(queues_pb2.EntryError(entry=place, error=info(error)))
+        else:
+            ids.append(queue.send(message).id)
+    return queues_pb2.ProduceResponse(
+        frame=request.frame, first_message_id=ids[0] if ids else b"", accepted=len(ids), failed=failed
+    )
+
+
+def attempt(actions: list[tuple[Any, ...]]) -> list[queues_pb2.EntryError]:
+    failed = []
+    for place, (action, *arguments) in enumerate(actions):
+        try:
+            action(*arguments)
+        except BrokerError as error:
+            failed.append(queues_pb2.EntryError(entry=place, error=info(error)))
+    return failed
+
+
+async def refuse(context: Any, error: BrokerError) -> None:
+    await context.abort(
+        STATUS.get(type(error), grpc.StatusCode.UNAVAILABLE),
+        str(error),
+        ((DETAILS_TRAILER, info(error).SerializeToString()),),
+    )
+
+
+@asynccontextmanager
+async def running(nodes: int = 1) -> AsyncIterator[FakeCluster]:
+    """The first node leads."""
+    cluster = FakeCluster()
+    for name in _names(nodes):
+        node = FakeNode(cluster, name)
+        await node.start()
+        cluster.nodes.append(node)
+    cluster.leader = cluster.nodes[0].address
+    try:
+        yield cluster
+    finally:
+        cluster.release.set()
+        for node in cluster.nodes:
+            await node.kill()
+
+
+def _names(count: int) -> Iterator[str]:
+    return (f"{chr(ord('a') + number)}-0" for number in range(count))
