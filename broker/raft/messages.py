@@ -31,7 +31,7 @@ class VoteReply(_Message, frozen=True, tag=2):
 
 
 class Append(_Message, frozen=True, tag=3):
-    """Paper 5.3. ``round`` numbers the leader's rounds of contact; the reply returns it (ReadIndex, lease, quorum check)."""
+    """Paper 5.3. ``round`` numbers the leader's rounds of contact; the reply returns it (ReadIndex, lease)."""
 
     prev_index: Index
     prev_term: Term

@@ -76,6 +76,10 @@ class RaftConfig(msgspec.Struct, frozen=True):
     max_append_bytes: int = 1024 * 1024
     max_inflight_appends: int = 64
     max_inflight_bytes: int = 16 * 1024 * 1024
+    max_apply_bytes: int = 4 * 1024 * 1024
+    """Committed entries handed out at once; the deadline is immediate while more are due."""
+    max_tail_bytes: int = 2 * 1024 * 1024
+    """Recent entries that the core keeps at hand, so that the hot path does not read the log back."""
     lease_reads: bool = False
     """Answer reads from the leader's lease instead of asking a quorum. Only sound while clock rates agree and while
     connections close only when processes die; see docs/decisions."""
