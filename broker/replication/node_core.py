@@ -14,7 +14,7 @@ from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.base.instants import Instant, Millis
 from broker.machine.replicated import ReplicatedMachine
 from broker.raft import events
-from broker.raft.group import RaftGroup, Random, Restored
+from broker.raft.group import Chance, RaftGroup, Restored
 from broker.raft.types import HardState, Membership, RaftConfig, SnapshotMark
 from broker.replication import inputs
 from broker.replication.outbox import Gate, Outbox
@@ -33,7 +33,7 @@ class NodeCore:
         machine_of: Callable[[GroupId], ReplicatedMachine],
         raft_config: RaftConfig,
         settings: ReplicaSettings,
-        random: Random,
+        random: Chance,
     ) -> None:
         self.me = me
         self.replicas: dict[GroupId, Replica] = {}

@@ -22,7 +22,7 @@ from broker.machine.replicated import ReplicatedMachine
 from broker.raft import events
 from broker.raft.group import RaftGroup
 from broker.raft.ready import Ready, RoleChange
-from broker.raft.types import Entry, EntryKind, Membership, Role, SnapshotMark
+from broker.raft.types import Entry, EntryKind, Role, SnapshotMark
 from broker.replication.inputs import Query, SendSnapshot, SnapshotJob
 from broker.replication.outbox import Outbox
 from broker.replication.promises import Promises
@@ -59,8 +59,6 @@ class Replica:
         self._settings = settings
         self.machine = machine_of()
         self.applied: Index = mark.index
-        self._applied_term = mark.term
-        self._applied_membership = mark.membership
         self._mark = mark
         self._unapplied: deque[Entry] = deque()
         self._promises = Promises()
@@ -83,6 +81,8 @@ class Replica:
             self._absorb(self.raft.handle(event, at.now), at, out)
 
     def wake(self, at: Instant, out: Outbox) -> None:
+        if self._installing is not None:
+            return
         deadline = self.raft.next_deadline()
         if deadline is not None and deadline <= at.now:
             self._absorb(self.raft.wake(at.now), at, out)
@@ -91,6 +91,8 @@ class Replica:
             self._tick_index = Index(-1)
 
     def next_deadline(self, at: Instant) -> Millis | None:
+        if self._installing is not None:
+            return None
         tick = None
         if self._leading_from is not None and self._tick_index is None:
             due = self.machine.next_deadline()
@@ -142,7 +144,7 @@ class Replica:
 
     def snapshot_arrived(self, mark: SnapshotMark, name: str, out: Outbox) -> None:
         """Takes effect when the log's new beginning is durable: ``snapshot_installed`` follows from the sync."""
-        if self._installing is None and mark.index > self.raft.commit_index:
+        if self._installing is None and self.raft.wants_snapshot(mark):
             self._installing = mark
             self._store.stage_reset(self.group, mark, name)
             out.install_after_sync(self.group, mark)
@@ -151,7 +153,7 @@ class Replica:
         self._installing = None
         self._mark = mark
         self._unapplied.clear()
-        self.applied, self._applied_term, self._applied_membership = mark.index, mark.term, mark.membership
+        self.applied = mark.index
         self._bytes_since_mark = 0
         self._snapshot_under_way = False
         self._load_machine()
@@ -255,7 +257,7 @@ class Replica:
             out.jobs.append(self._write_snapshot())
 
     def _apply(self, entry: Entry, out: Outbox) -> None:
-        self.applied, self._applied_term = entry.index, entry.term
+        self.applied = entry.index
         self._bytes_since_mark += len(entry.data)
         promise = self._promises.keep(entry.index, entry.term)
         if entry.kind is EntryKind.NORMAL:
@@ -266,8 +268,6 @@ class Replica:
             reply: Any = applied.reply
         else:
             reply = None
-            if entry.kind is EntryKind.MEMBERSHIP:
-                self._applied_membership = msgspec.msgpack.decode(entry.data, type=Membership)
         if promise is not None:
             token, kept = promise
             if kept:
@@ -303,7 +303,10 @@ class Replica:
         return SendSnapshot(self.group, peer, self._here(), self.machine.dump(), list(self.machine.live_entries()))
 
     def _here(self) -> SnapshotMark:
-        return SnapshotMark(self.applied, self._applied_term, self._applied_membership)
+        mark = self.raft.mark_at(self.applied)
+        if mark is None:
+            raise RuntimeError(f"group {self.group} has applied index {self.applied}, which its log does not know")
+        return mark
 
     def _load_machine(self) -> None:
         opened = self._store.open_snapshot(self.group)
