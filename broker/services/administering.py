@@ -1,0 +1,111 @@
+"""What is done to a queue as a whole, on the leader of its group: create, update, purge, drop, describe.
+
+This room must not know names' places or where leaders are: the service above has found both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import QueueNotFound
+from broker.base.ids import GroupId, NodeId, QueueId
+from broker.base.instants import Millis, WallMillis
+from broker.domain.queues.commands import (
+    AttributesOf,
+    Counts,
+    CountsOf,
+    CreateQueue,
+    DeleteQueue,
+    Described,
+    PurgeQueue,
+    QueueAttributes,
+    Refused,
+    UpdateQueue,
+)
+from broker.machine.envelope import RequestId
+from broker.replication.groups import Groups
+from broker.services.sending import ROOM, describe
+
+
+class TellRequest(msgspec.Struct, frozen=True, array_like=True):
+    command: CreateQueue | UpdateQueue | DeleteQueue | PurgeQueue
+    request: RequestId | None = None
+
+
+class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
+    """None: as it is, or the default of a new queue. Times in milliseconds, sizes in bytes."""
+
+    visibility_timeout: Millis | None = None
+    delay: Millis | None = None
+    retention: Millis | None = None
+    message_size_limit: int | None = None
+    receive_wait: Millis | None = None
+
+    def applied_to(self, attributes: QueueAttributes) -> QueueAttributes:
+        changes = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        return msgspec.structs.replace(attributes, **changes)
+
+
+class UpdateRequest(msgspec.Struct, frozen=True, array_like=True):
+    queue: QueueId
+    changes: AttributeChanges
+    request: RequestId | None
+
+
+class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):
+    queue: QueueId
+
+
+class Description(msgspec.Struct, frozen=True, array_like=True):
+    """``at``: the answering leader's clock, for ages."""
+
+    queue: Described
+    counts: Counts
+    group: GroupId
+    leader: NodeId
+    at: WallMillis
+
+
+class Nothing(msgspec.Struct, frozen=True, array_like=True):
+    """Done, and there is nothing to say."""
+
+
+class Administering:
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+
+    async def tell(self, group: GroupId, wanted: TellRequest, deadline: Millis) -> Nothing:
+        """Raises what the machine refuses with, and what proposing raises."""
+        if wanted.request is not None:
+            describe(self._groups, group, wanted.command.queue)  # a refusal would be remembered under the id
+        await self._propose(group, wanted.command, deadline, wanted.request)
+        return Nothing()
+
+    async def update(self, group: GroupId, wanted: UpdateRequest, deadline: Millis) -> Nothing:
+        """Two updates at the same time that change different attributes may overwrite each other's."""
+        described = describe(self._groups, group, wanted.queue)
+        attributes = wanted.changes.applied_to(described.attributes)
+        await self._propose(group, UpdateQueue(wanted.queue, attributes), deadline, wanted.request)
+        return Nothing()
+
+    async def describe(self, group: GroupId, wanted: DescribeRequest, deadline: Millis) -> Description:
+        """Attributes and exact counts, confirmed with a quorum. Raises QueueNotFound."""
+        groups = self._groups
+        counts = await groups.query(group, ROOM, CountsOf(wanted.queue), self._remaining(deadline))
+        described = groups.peek(group, ROOM, AttributesOf(wanted.queue))  # applied no less than the counts were
+        if not isinstance(counts, Counts) or not isinstance(described, Described):
+            raise QueueNotFound(f"queue {wanted.queue} is not (or no longer) in group {group}")
+        return Description(described, counts, group, groups.me, groups.clock.wall())
+
+    async def _propose(
+        self, group: GroupId, command: msgspec.Struct, deadline: Millis, request: RequestId | None
+    ) -> Any:
+        reply = await self._groups.propose(group, ROOM, command, self._remaining(deadline), request)
+        if isinstance(reply, Refused):
+            raise reply.refusal.to_error()
+        return reply
+
+    def _remaining(self, deadline: Millis) -> Millis:
+        return Millis(deadline - self._groups.clock.monotonic())

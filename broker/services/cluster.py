@@ -1,0 +1,192 @@
+"""The cluster as an operator sees it: who is in it, who leads what, how far behind replicas are; and handing over.
+
+Every node is asked; one that does not answer in time is shown as unreachable. This room must not know queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from broker.base.errors import BrokerError, Unavailable
+from broker.base.ids import GroupId, NodeId
+from broker.base.instants import SECOND, Millis
+from broker.domain.directory.commands import Node
+from broker.replication.groups import Groups, GroupStatus
+from broker.services.directory import Directory
+from broker.services.locating import Locator
+
+STATUS_METHOD = "cluster.status"
+ACCEPTS_METHOD = "cluster.accepts_leadership"
+YES, NO = b"yes", b"no"
+DECLINE_TIME = Millis(60 * SECOND)
+"""How long a node that has handed over its leaderships takes none back: it is about to stop, or told to rest."""
+ASK_TIMEOUT = Millis(500)
+TRANSFER_TIMEOUT = Millis(2_000)
+
+
+class NodeReport(msgspec.Struct, frozen=True, array_like=True):
+    """What a node says of itself. ``uptime`` in milliseconds."""
+
+    version: str
+    uptime: Millis
+    groups: list[GroupStatus]
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """``report`` is None when the node did not answer."""
+
+    node: Node
+    report: NodeReport | None
+
+    @property
+    def leads(self) -> int:
+        if self.report is None:
+            return 0
+        return sum(status.leader == self.node.id for status in self.report.groups)
+
+
+class ClusterStatus(msgspec.Struct, frozen=True):
+    """``groups`` as their leaders see them, or, without a leader that answered, as the replica with the longest log
+    does."""
+
+    cluster: str
+    answered_by: NodeId
+    nodes: tuple[NodeStatus, ...]
+    groups: tuple[GroupStatus, ...]
+    preferred: dict[GroupId, NodeId]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where to send a resource's calls."""
+
+    group: GroupId
+    node: Node
+
+
+class HandedOver(msgspec.Struct, frozen=True):
+    moved: int
+    kept: int
+
+
+class ClusterService:
+    def __init__(self, groups: Groups, locator: Locator, directory: Directory, version: str) -> None:
+        self.clock = groups.clock
+        self._groups = groups
+        self._topology = locator.topology
+        self._directory = directory
+        self._version = version
+        self._started = groups.clock.monotonic()
+        self._declines_until = self._started
+        groups.serve(STATUS_METHOD, self._report_to)
+        groups.serve(ACCEPTS_METHOD, self._accepts)
+
+    async def status(self) -> ClusterStatus:
+        """Takes at most ASK_TIMEOUT; never raises for a node that is down."""
+        nodes = self._topology.nodes
+        reports = await asyncio.gather(*(self._report_of(node.id) for node in nodes))
+        found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
+        return ClusterStatus(
+            cluster=self._topology.cluster,
+            answered_by=self._groups.me,
+            nodes=found,
+            groups=_best_views(found),
+            preferred={group.id: group.preferred_leader for group in self._topology.groups},
+        )
+
+    async def locate(self, kind: str, name: str, deadline: Millis) -> Place | None:
+        """None when there is no such resource. Raises Unavailable while its group has no leader until ``deadline``."""
+        resource = self._directory.known(kind, name) or await self._directory.find(kind, name, deadline)
+        if resource is None:
+            return None
+        group = resource.group
+        leader = self._groups.leader_of(group) or await self._groups.leader_known(group, self._remaining(deadline))
+        if leader is None:
+            leader = await self._ask_leader(group)
+        if leader is None:
+            raise Unavailable(f"no leader of group {group}, which holds {kind} {name!r}, is known; retry")
+        return Place(group, self._topology.node(leader))
+
+    async def hand_over(self, deadline: Millis) -> HandedOver:
+        """Give every leadership held here to another replica, spread over them, until ``deadline``.
+
+        For DECLINE_TIME from now this node accepts none back.
+        """
+        self._declines_until = Millis(self._groups.clock.monotonic() + DECLINE_TIME)
+        given: dict[NodeId, int] = {}
+        moved = kept = 0
+        for status in self._groups.status():
+            if not self._groups.leads(status.group):
+                continue
+            if await self._hand_over_one(status, given, deadline):
+                moved += 1
+            else:
+                kept += 1
+        return HandedOver(moved, kept)
+
+    async def _hand_over_one(self, status: GroupStatus, given: dict[NodeId, int], deadline: Millis) -> bool:
+        candidates = sorted(
+            (replica for replica in status.replicas if replica.connected and replica.node != self._groups.me),
+            key=lambda replica: (given.get(replica.node, 0), -replica.matched, replica.node),
+        )
+        for candidate in candidates:
+            remaining = self._remaining(deadline)
+            if remaining <= 0:
+                return False
+            try:
+                done = await self._groups.transfer(status.group, candidate.node, min(remaining, TRANSFER_TIMEOUT))
+            except BrokerError:
+                return not self._groups.leads(status.group)  # somebody else leads already
+            if done:
+                given[candidate.node] = given.get(candidate.node, 0) + 1
+                return True
+        return False
+
+    async def _ask_leader(self, group: GroupId) -> NodeId | None:
+        """For a group without a replica here: what its replicas say."""
+        for node in self._topology.replicas(group):
+            report = await self._report_of(node)
+            for status in report.groups if report is not None else ():
+                if status.group == group and status.leader is not None:
+                    return status.leader
+        return None
+
+    def _report(self) -> NodeReport:
+        uptime = Millis(self._groups.clock.monotonic() - self._started)
+        return NodeReport(self._version, uptime, self._groups.status())
+
+    async def _report_to(self, _: bytes) -> bytes:
+        return _encoder.encode(self._report())
+
+    async def _accepts(self, _: bytes) -> bytes:
+        return NO if self._groups.clock.monotonic() < self._declines_until else YES
+
+    async def _report_of(self, node: NodeId) -> NodeReport | None:
+        if node == self._groups.me:
+            return self._report()
+        try:
+            return _reports.decode(await self._groups.call(node, STATUS_METHOD, b"", ASK_TIMEOUT))
+        except BrokerError:
+            return None
+
+    def _remaining(self, deadline: Millis) -> Millis:
+        return Millis(deadline - self._groups.clock.monotonic())
+
+
+_encoder = msgspec.msgpack.Encoder()
+_reports = msgspec.msgpack.Decoder(NodeReport)
+
+
+def _best_views(nodes: tuple[NodeStatus, ...]) -> tuple[GroupStatus, ...]:
+    best: dict[GroupId, GroupStatus] = {}
+    for node in nodes:
+        for status in node.report.groups if node.report is not None else ():
+            current = best.get(status.group)
+            if current is None or _worth(status) > _worth(current):
+                best[status.group] = status
+    return tuple(best[group] for group in sorted(best))
+
+
+def _worth(status: GroupStatus) -> tuple[int, bool, int]:
+    return (status.term, status.role == "leader", status.last)

@@ -1,0 +1,122 @@
+"""Compares the directory with reality and closes the gap, one step at a time.
+
+Runs on every node. Everywhere it keeps this node's entry and picture of the cluster current; on the directory's leader
+it also gives a new cluster its first content and finishes creations and deletions that were interrupted; and each
+leader gives back what another node should lead. All steps may be repeated and may run on two nodes at once for a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from broker.base.errors import BrokerError
+from broker.base.ids import DIRECTORY_GROUP, NodeId
+from broker.base.instants import SECOND, Millis, WallMillis
+from broker.domain.directory.commands import Bootstrap, Node, RegisterNode, Resource, Unfinished
+from broker.replication.groups import Groups
+from broker.services.cluster import ACCEPTS_METHOD, YES
+from broker.services.directory import Directory
+from broker.services.locating import Pause
+from broker.services.topology import Topology
+
+_logger = logging.getLogger(__name__)
+
+Finish = Callable[[Resource, Millis], Awaitable[None]]
+
+
+class ControllerSettings(msgspec.Struct, frozen=True):
+    """Milliseconds. ``interval`` between two rounds; ``unfinished_after``: how old a creation or deletion must be
+    to count as interrupted; ``step_time``: what one step may take. ``lag``: entries that a replica may be behind to be
+    given a leadership."""
+
+    interval: Millis = Millis(2 * SECOND)
+    unfinished_after: Millis = Millis(10 * SECOND)
+    step_time: Millis = Millis(5 * SECOND)
+    lag: int = 1_000
+
+
+class Controller:
+    """``finish`` by kind of resource. ``me``: this node as it should stand in the directory; ``nodes`` and ``groups``:
+    the first content of a new cluster."""
+
+    def __init__(
+        self,
+        groups: Groups,
+        directory: Directory,
+        topology: Topology,
+        me: Node,
+        finish: Mapping[str, Finish],
+        pause: Pause,
+        settings: ControllerSettings,
+    ) -> None:
+        self._groups = groups
+        self._directory = directory
+        self._topology = topology
+        self._me = me
+        self._finish = finish
+        self._pause = pause
+        self._settings = settings
+        self._first_nodes = topology.nodes
+        self._first_groups = topology.groups
+        self._bootstrapped = False
+
+    async def run(self) -> None:
+        """Until cancelled. A round that fails is logged and the next one tries again: the cluster may be in trouble."""
+        while True:
+            try:
+                await self.round()
+            except BrokerError as error:
+                _logger.info("controller: %s", error)
+            await self._pause(self._settings.interval)
+
+    async def round(self) -> None:
+        """One look at everything. Raises BrokerError when the directory cannot be asked."""
+        if self._groups.leads(DIRECTORY_GROUP):
+            await self._lead_directory()
+        topology = await self._directory.topology(self._deadline())
+        self._topology.learn(topology)
+        if topology.nodes and self._me not in topology.nodes:
+            await self._directory.tell(RegisterNode(self._me), self._deadline())
+        await self._give_back_one()
+
+    async def _lead_directory(self) -> None:
+        if not self._bootstrapped:
+            await self._directory.tell(Bootstrap(self._first_nodes, self._first_groups), self._deadline())
+            self._bootstrapped = True
+        before = WallMillis(self._groups.clock.wall() - self._settings.unfinished_after)
+        for resource in await self._directory.unfinished(Unfinished(before), self._deadline()):
+            finish = self._finish.get(resource.kind)
+            if finish is None:
+                _logger.error("controller: nobody here can finish a %s (%s)", resource.kind, resource.name)
+                continue
+            try:
+                await finish(resource, self._deadline())
+            except BrokerError as error:
+                _logger.warning(
+                    "controller: %s %s is still %s: %s", resource.kind, resource.name, resource.state, error
+                )
+
+    async def _give_back_one(self) -> None:
+        """Hand one leadership to the replica that should have it, if that one is well and willing."""
+        preferred = {group.id: group.preferred_leader for group in self._topology.groups}
+        for status in self._groups.status():
+            to = preferred.get(status.group)
+            if to is None or to == self._groups.me or not self._groups.leads(status.group):
+                continue
+            ready = any(
+                replica.node == to and replica.connected and status.last - replica.matched <= self._settings.lag
+                for replica in status.replicas
+            )
+            if ready and await self._accepts(to):
+                if await self._groups.transfer(status.group, to, self._settings.step_time):
+                    _logger.info("controller: gave the leadership of group %s back to %s", status.group, to)
+                return
+
+    async def _accepts(self, node: NodeId) -> bool:
+        return await self._groups.call(node, ACCEPTS_METHOD, b"", self._settings.step_time) == YES
+
+    def _deadline(self) -> Millis:
+        return Millis(self._groups.clock.monotonic() + self._settings.step_time)

@@ -1,0 +1,128 @@
+"""The directory as other services use it: which group holds a resource, and the steps of a resource's life.
+
+Keeps what it has looked up; a resource that turns out to be gone is looked up again. This room must not know what a
+resource contains.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import BrokerError
+from broker.base.ids import DIRECTORY_GROUP, GroupId
+from broker.base.instants import Millis
+from broker.domain.directory.commands import (
+    Command,
+    Done,
+    FindResource,
+    ListResources,
+    Placed,
+    PlaceResource,
+    Refused,
+    Reply,
+    Resource,
+    ResourcePage,
+    Topology,
+    TopologyAnswer,
+    Unfinished,
+)
+from broker.machine.envelope import RequestId
+from broker.replication.groups import Groups
+from broker.services.locating import Locator
+from broker.services.request_ids import RequestIds
+from broker.services.use_cases import UseCase
+
+ROOM = "directory"
+MAX_REMEMBERED = 100_000
+"""Resources whose place a node remembers; beyond it the oldest are looked up again."""
+
+
+class _Tell(msgspec.Struct, frozen=True, array_like=True):
+    command: Command
+    request: RequestId | None
+
+
+class Directory:
+    def __init__(self, groups: Groups, locator: Locator, request_ids: RequestIds) -> None:
+        self._groups = groups
+        self._locator = locator
+        self._request_ids = request_ids
+        self._known: dict[tuple[str, str], Resource] = {}
+        self._telling = UseCase("directory.tell", _Tell, Reply, self._tell_here)
+        self._finding = UseCase("directory.find", FindResource, Resource | None, self._ask_here)
+        self._listing = UseCase("directory.list", ListResources, ResourcePage, self._ask_here)
+        self._unfinished = UseCase("directory.unfinished", Unfinished, tuple[Resource, ...], self._ask_here)
+        self._topology = UseCase("directory.topology", Topology, TopologyAnswer, self._ask_here)
+        locator.serve(self._telling)
+        locator.serve(self._finding)
+        locator.serve(self._listing)
+        locator.serve(self._unfinished)
+        locator.serve(self._topology)
+
+    def known(self, kind: str, name: str) -> Resource | None:
+        """As last looked up, without asking."""
+        return self._known.get((kind, name))
+
+    def forget(self, kind: str, name: str) -> None:
+        self._known.pop((kind, name), None)
+
+    async def find(self, kind: str, name: str, deadline: Millis) -> Resource | None:
+        """A strong read: the active resource of that name, or None."""
+        found: Resource | None = await self._ask(self._finding, FindResource(kind, name), deadline)
+        if found is None or found.state != "active":
+            self.forget(kind, name)
+            return None
+        if len(self._known) >= MAX_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[(kind, name)] = found
+        return found
+
+    async def page(self, kind: str, prefix: str, after: str, limit: int, deadline: Millis) -> ResourcePage:
+        page: ResourcePage = await self._ask(self._listing, ListResources(kind, prefix, after, limit), deadline)
+        return page
+
+    async def unfinished(self, question: Unfinished, deadline: Millis) -> tuple[Resource, ...]:
+        resources: tuple[Resource, ...] = await self._ask(self._unfinished, question, deadline)
+        return resources
+
+    async def topology(self, deadline: Millis) -> TopologyAnswer:
+        answer: TopologyAnswer = await self._ask(self._topology, Topology(), deadline)
+        return answer
+
+    async def place(self, kind: str, name: str, deadline: Millis) -> Placed:
+        """Raises Unavailable while a resource of that name is being deleted."""
+        reply = await self._send(PlaceResource(kind, name), deadline)
+        if not isinstance(reply, Placed):
+            raise BrokerError(f"the directory answered {type(reply).__name__} to the placing of {kind} {name!r}")
+        return reply
+
+    async def tell(self, command: Command, deadline: Millis) -> None:
+        """A command whose reply is only done or refused. Raises what it is refused with."""
+        reply = await self._send(command, deadline)
+        if not isinstance(reply, Done):
+            raise BrokerError(f"the directory answered {type(reply).__name__} to {type(command).__name__}")
+
+    async def _send(self, command: Command, deadline: Millis) -> Reply:
+        request = self._request_ids.take()
+        try:
+            reply: Reply = await self._locator.on_leader(
+                DIRECTORY_GROUP, self._telling, _Tell(command, request), deadline
+            )
+        finally:
+            self._request_ids.give_back(request)
+        if isinstance(reply, Refused):
+            raise reply.refusal.to_error()
+        return reply
+
+    async def _ask(self, case: UseCase[Any, Any], question: msgspec.Struct, deadline: Millis) -> Any:
+        return await self._locator.on_leader(DIRECTORY_GROUP, case, question, deadline)
+
+    async def _tell_here(self, group: GroupId, tell: _Tell, deadline: Millis) -> Any:
+        remaining = Millis(deadline - self._groups.clock.monotonic())
+        return await self._groups.propose(group, ROOM, tell.command, remaining, tell.request)
+
+    async def _ask_here(self, group: GroupId, question: msgspec.Struct, deadline: Millis) -> Any:
+        remaining = Millis(deadline - self._groups.clock.monotonic())
+        return await self._groups.query(group, ROOM, question, remaining)

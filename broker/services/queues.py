@@ -1,0 +1,330 @@
+"""Queues as the front doors see them: one object, one method per use case, by the queue's name, on any node.
+
+Each call is checked, admitted, located, carried out on the leader of the queue's group and answered. Deadlines are instants
+of this node's monotonic clock in milliseconds. A call given a ``request`` id may be repeated under it, here or
+on another node, and takes effect once. This room must not know who calls: protobuf and HTTP stop above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from broker.base.errors import BatchEmpty, BatchTooLarge, BrokerError, InvalidArgument, QueueNotFound, Refusal
+from broker.base.ids import GroupId, QueueId
+from broker.base.instants import SECOND, Millis
+from broker.base.limits import LIST_PAGE, MAX_BATCH_ENTRIES, MAX_RECEIVE_MESSAGES, MAX_RECEIVE_WAIT
+from broker.domain.directory.commands import Resource
+from broker.domain.queues.commands import PurgeQueue, QueueAttributes, Results
+from broker.machine.envelope import RequestId
+from broker.replication.groups import Groups
+from broker.services.administering import (
+    Administering,
+    AttributeChanges,
+    DescribeRequest,
+    Description,
+    Nothing,
+    TellRequest,
+    UpdateRequest,
+)
+from broker.services.admission import Admission
+from broker.services.checks import (
+    check_queue_attributes,
+    check_queue_name,
+    check_receive_wait,
+    check_visibility_timeout,
+)
+from broker.services.contents import Contents
+from broker.services.directory import Directory
+from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
+from broker.services.locating import Locator
+from broker.services.outgoing import Outgoing
+from broker.services.receiving import (
+    ReceiveAnswer,
+    Received,
+    ReceiveRequest,
+    Receiving,
+    ReplayAnswer,
+    ReplayRequest,
+)
+from broker.services.request_ids import RequestIds
+from broker.services.sending import SendAnswer, Sending, SendRequest
+from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Failures, Settling
+from broker.services.use_cases import Answer, Request, UseCase
+
+Result = TypeVar("Result")
+
+_WAIT_MARGIN = Millis(5 * SECOND)
+"""What a receive may take beyond its wait."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """``more``: ask again with ``after`` set to the last name."""
+
+    names: tuple[str, ...]
+    more: bool
+
+
+class SendResult(msgspec.Struct, frozen=True):
+    """Of one batch: the accepted messages' ids are (``group``, ``index``, 0 .. ``accepted`` - 1), in the batch's order."""
+
+    group: GroupId
+    index: int
+    accepted: int
+    refused: Failures
+
+
+class QueueService:
+    def __init__(
+        self,
+        groups: Groups,
+        locator: Locator,
+        directory: Directory,
+        request_ids: RequestIds,
+        admission: Admission,
+        contents: Contents,
+    ) -> None:
+        self.clock = groups.clock
+        self._groups = groups
+        self._locator = locator
+        self._directory = directory
+        self._request_ids = request_ids
+        self._admission = admission
+        administering = Administering(groups)
+        self._lifecycle = Lifecycle(groups, locator, directory, administering)
+        sending, receiving, settling = Sending(groups), Receiving(groups, contents), Settling(groups)
+        self._updating = UseCase("queues.update", UpdateRequest, Nothing, administering.update)
+        self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
+        self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
+        self._replaying = UseCase("queues.replay", ReplayRequest, ReplayAnswer, receiving.replay)
+        self._deleting = UseCase("queues.delete", DeleteRequest, Results, settling.delete)
+        self._changing = UseCase("queues.change_visibility", ChangeRequest, Results, settling.change_visibility)
+        locator.serve(self._updating)
+        locator.serve(self._sending)
+        locator.serve(self._receiving)
+        locator.serve(self._replaying)
+        locator.serve(self._deleting)
+        locator.serve(self._changing)
+
+    # --- queues as a whole
+
+    async def create(self, name: str, changes: AttributeChanges, deadline: Millis) -> bool:
+        """With defaults for what ``changes`` leaves out; whether it is new.
+
+        Raises InvalidName, InvalidArgument, QueueExists (with other attributes).
+        """
+        check_queue_name(name)
+        attributes = changes.applied_to(QueueAttributes())
+        check_queue_attributes(attributes)
+        return await self._admitted(0, self._lifecycle.create(name, attributes, deadline))
+
+    async def update(
+        self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None = None
+    ) -> None:
+        """Raises InvalidName, InvalidArgument, QueueNotFound."""
+        check_queue_attributes(changes.applied_to(QueueAttributes()))
+
+        def make(queue: QueueId, own: RequestId) -> UpdateRequest:
+            return UpdateRequest(queue, changes, own)
+
+        await self._admitted(0, self._once(name, self._updating, make, deadline, request))
+
+    async def delete(self, name: str, deadline: Millis) -> None:
+        """With all its messages. Raises InvalidName, QueueNotFound."""
+        check_queue_name(name)
+        await self._admitted(0, self._lifecycle.delete(name, deadline))
+
+    async def purge(self, name: str, deadline: Millis, request: RequestId | None = None) -> None:
+        """Drop every message sent before. Raises InvalidName, QueueNotFound, PurgeInProgress."""
+
+        def make(queue: QueueId, own: RequestId) -> TellRequest:
+            return TellRequest(PurgeQueue(queue), own)
+
+        await self._admitted(0, self._once(name, self._lifecycle.telling, make, deadline, request))
+
+    async def names(self, prefix: str, after: str, limit: int, deadline: Millis) -> Page:
+        """Names of queues, ascending, that start with ``prefix`` and come after ``after``; at most ``limit``."""
+        if not 1 <= limit <= LIST_PAGE:
+            raise InvalidArgument(f"a page has 1 to {LIST_PAGE} names, not {limit}")
+        found = await self._admitted(0, self._directory.page(KIND, prefix, after, limit, deadline))
+        return Page(tuple(resource.name for resource in found.resources), found.more)
+
+    async def describe(self, name: str, deadline: Millis) -> Description:
+        """Attributes and exact counts, as one strong read. Raises InvalidName, QueueNotFound."""
+        call = self._on_queue(name, self._lifecycle.describing, DescribeRequest, deadline)
+        return await self._admitted(0, call)
+
+    async def finish(self, resource: Resource, deadline: Millis) -> None:
+        """Bring a creation or deletion that was interrupted to its end; for the controller."""
+        await self._lifecycle.finish(resource, deadline)
+
+    # --- messages
+
+    async def send(
+        self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None
+    ) -> SendResult:
+        """Returns when a quorum has synced the messages. Raises InvalidName, QueueNotFound."""
+        packed = outgoing.packed
+
+        def make(queue: QueueId, own: RequestId) -> SendRequest:
+            return SendRequest(queue, packed, own)
+
+        size = len(packed.messages)
+        self._admission.enter(size)
+        try:
+            answer = await self._once(name, self._sending, make, deadline, request)
+        finally:
+            self._admission.leave(size)
+        refused = answer.refused
+        if outgoing.places is not None:
+            places = outgoing.places
+            far = [(places[position], refusal) for position, refusal in refused]
+            refused = tuple(sorted([*outgoing.refused, *far], key=_position))
+        return SendResult(answer.group, answer.index, answer.count, refused)
+
+    async def receive(
+        self,
+        name: str,
+        max_messages: int,
+        deadline: Millis,
+        wait: Millis | None = None,
+        visibility_timeout: Millis | None = None,
+        request: RequestId | None = None,
+    ) -> list[Received]:
+        """Up to ``max_messages``, fewer when they are large; empty when the wait is over. None: what the queue says.
+
+        Raises InvalidArgument, InvalidName, QueueNotFound, OverLimit.
+        """
+        if not 1 <= max_messages <= MAX_RECEIVE_MESSAGES:
+            raise InvalidArgument(f"a receive asks for 1 to {MAX_RECEIVE_MESSAGES} messages, not {max_messages}")
+        if wait is not None:
+            check_receive_wait(wait)
+        if visibility_timeout is not None:
+            check_visibility_timeout(visibility_timeout)
+        longest = MAX_RECEIVE_WAIT if wait is None else wait
+        deadline = min(deadline, Millis(self.clock.monotonic() + longest + _WAIT_MARGIN))
+
+        def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
+            return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own)
+
+        answer = await self._admitted(0, self._once(name, self._receiving, make, deadline, request))
+        return answer.messages
+
+    async def replay(
+        self, name: str, session: bytes, after: int, visibility_timeout: Millis | None, deadline: Millis
+    ) -> ReplayAnswer:
+        """What ``receive`` handed out to requests of ``session`` with numbers above ``after`` and is still held by it.
+
+        Raises InvalidName, QueueNotFound.
+        """
+        if visibility_timeout is not None:
+            check_visibility_timeout(visibility_timeout)
+
+        def make(queue: QueueId) -> ReplayRequest:
+            return ReplayRequest(queue, session, after, visibility_timeout)
+
+        return await self._admitted(0, self._on_queue(name, self._replaying, make, deadline))
+
+    async def delete_messages(
+        self, name: str, receipt_handles: Sequence[bytes], deadline: Millis, request: RequestId | None = None
+    ) -> Failures:
+        """The entries that failed. Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound."""
+        _check_batch(len(receipt_handles))
+        batch: Batch | None = None
+
+        def make(queue: QueueId) -> DeleteRequest:
+            nonlocal batch
+            batch = Batch(receipt_handles, queue)
+            return DeleteRequest(queue, tuple(batch.handles), request)
+
+        results = await self._admitted(0, self._on_queue(name, self._deleting, make, deadline))
+        assert batch is not None
+        return batch.failures(results)
+
+    async def change_visibility(
+        self,
+        name: str,
+        receipt_handles: Sequence[bytes],
+        timeouts: Sequence[Millis],
+        deadline: Millis,
+        request: RequestId | None = None,
+    ) -> Failures:
+        """The entries that failed; ``timeouts`` in milliseconds from now, 0: visible at once.
+
+        Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
+        """
+        _check_batch(len(receipt_handles))
+        batch: Batch | None = None
+
+        def make(queue: QueueId, own: RequestId) -> ChangeRequest:
+            nonlocal batch
+            batch = Batch(receipt_handles, queue, lambda place: check_visibility_timeout(timeouts[place]))
+            return ChangeRequest(queue, tuple(batch.handles), tuple(timeouts[place] for place in batch.places), own)
+
+        results = await self._admitted(0, self._once(name, self._changing, make, deadline, request))
+        assert batch is not None
+        return batch.failures(results)
+
+    # --- inside
+
+    async def _admitted(self, size: int, call: Coroutine[Any, Any, Result]) -> Result:
+        try:
+            self._admission.enter(size)
+        except BrokerError:
+            call.close()
+            raise
+        try:
+            return await call
+        finally:
+            self._admission.leave(size)
+
+    async def _once(
+        self,
+        name: str,
+        case: UseCase[Request, Answer],
+        make: Callable[[QueueId, RequestId], Request],
+        deadline: Millis,
+        request: RequestId | None,
+    ) -> Answer:
+        """On the leader of the queue's group, under ``request`` or an id of our own: retries do not repeat it."""
+        if request is not None:
+            return await self._on_queue(name, case, lambda queue: make(queue, request), deadline)
+        own = self._request_ids.take()
+        try:
+            return await self._on_queue(name, case, lambda queue: make(queue, own), deadline)
+        finally:
+            self._request_ids.give_back(own)
+
+    async def _on_queue(
+        self, name: str, case: UseCase[Request, Answer], make: Callable[[QueueId], Request], deadline: Millis
+    ) -> Answer:
+        """On the leader of the queue's group; a queue that is not where it was is looked up once more."""
+        known = self._directory.known(KIND, name)
+        if known is None:
+            check_queue_name(name)
+        else:
+            try:
+                return await self._locator.on_leader(known.group, case, make(QueueId(known.id)), deadline)
+            except QueueNotFound:
+                self._directory.forget(KIND, name)
+        found = await self._directory.find(KIND, name, deadline)
+        if found is None:
+            raise no_such_queue(name)
+        try:
+            return await self._locator.on_leader(found.group, case, make(QueueId(found.id)), deadline)
+        except QueueNotFound:
+            self._directory.forget(KIND, name)
+            raise no_such_queue(name) from None
+
+
+def _check_batch(count: int) -> None:
+    if count == 0:
+        raise BatchEmpty("a batch needs at least one entry")
+    if count > MAX_BATCH_ENTRIES:
+        raise BatchTooLarge(f"a batch has at most {MAX_BATCH_ENTRIES} entries, this has {count}: split it")
+
+
+def _position(failure: tuple[int, Refusal]) -> int:
+    return failure[0]

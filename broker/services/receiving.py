@@ -1,0 +1,203 @@
+"""Receiving on the queue's leader: long polling without a log entry, content from the log, bounded answers.
+
+A Receive is proposed only when something is visible. What does not fit into one answer is made visible again at once.
+This room must not know names of queues or where leaders are: the service above has found both.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from broker.base.errors import QueueNotFound
+from broker.base.ids import GroupId, MessageId, QueueId
+from broker.base.instants import Millis, WallMillis
+from broker.base.limits import MIB
+from broker.domain.queues.commands import (
+    Attribute,
+    ChangeVisibility,
+    Deliveries,
+    Delivery,
+    Handle,
+    HasVisible,
+    Receive,
+    Refused,
+    Results,
+)
+from broker.machine.envelope import RequestId
+from broker.replication.groups import Groups
+from broker.services import handles
+from broker.services.contents import Contents
+from broker.services.sending import ROOM, describe
+
+ANSWER_SIZE = 3 * MIB
+"""Bytes of content in one answer: with its frame it stays below the 4 MiB that gRPC clients accept by default."""
+_OVERHEAD = 96
+"""Bytes that a message takes in an answer beside body and attributes, at most."""
+
+
+_RESERVE = Millis(500)
+"""Of the time until the deadline, what is left for the Receive itself after a wait."""
+
+
+class ReceiveRequest(msgspec.Struct, frozen=True, array_like=True):
+    """``wait`` and ``visibility_timeout`` in milliseconds, None: the queue's. A number of ``request`` is answered once:
+    the same again gives the same messages."""
+
+    queue: QueueId
+    max_messages: int
+    wait: Millis | None
+    visibility_timeout: Millis | None
+    request: RequestId
+
+
+class Received(msgspec.Struct, frozen=True, array_like=True):
+    id: bytes
+    handle: bytes
+    body: bytes
+    attributes: tuple[Attribute, ...]
+    receive_count: int
+    sent_at: WallMillis
+    first_received_at: WallMillis
+
+
+class ReceiveAnswer(msgspec.Struct, frozen=True, array_like=True):
+    messages: list[Received]
+
+
+class ReplayRequest(msgspec.Struct, frozen=True, array_like=True):
+    """What ``session`` was handed out under numbers above ``after`` and still holds, held for another
+    ``visibility_timeout``."""
+
+    queue: QueueId
+    session: bytes
+    after: int
+    visibility_timeout: Millis | None
+
+
+class ReplayAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """``last``: the highest number the session has used, or ``after`` of the request."""
+
+    deliveries: list[tuple[int, list[Received]]]
+    last: int
+
+
+class Receiving:
+    def __init__(self, groups: Groups, contents: Contents) -> None:
+        self._groups = groups
+        self._contents = contents
+        self._largest: dict[QueueId, int] = {}
+        """Size of the largest message of the last answer of queues whose messages are large, to ask for fewer."""
+
+    async def receive(self, group: GroupId, wanted: ReceiveRequest, deadline: Millis) -> ReceiveAnswer:
+        """Raises QueueNotFound, OverLimit, DataCorrupt, and what proposing raises. Empty when the wait is over."""
+        groups = self._groups
+        remembered = groups.replay(group, wanted.request.session, wanted.request.number - 1)
+        if remembered and remembered[0][0] == wanted.request.number:
+            return ReceiveAnswer(await self._answer(group, wanted.queue, remembered[0][1], deadline))
+        now = groups.clock.monotonic()
+        wait = wanted.wait
+        if wait is None:
+            wait = describe(groups, group, wanted.queue).attributes.receive_wait
+        if not await self._something_visible(group, wanted.queue, min(Millis(now + wait), Millis(deadline - _RESERVE))):
+            return ReceiveAnswer([])
+        count = min(wanted.max_messages, max(1, ANSWER_SIZE // self._largest.get(wanted.queue, 1)))
+        command = Receive(wanted.queue, count, wanted.visibility_timeout)
+        reply = await groups.propose(group, ROOM, command, self._remaining(deadline), wanted.request)
+        return ReceiveAnswer(await self._answer(group, wanted.queue, reply, deadline))
+
+    async def replay(self, group: GroupId, wanted: ReplayRequest, deadline: Millis) -> ReplayAnswer:
+        """Raises QueueNotFound, DataCorrupt, and what proposing raises."""
+        timeout = wanted.visibility_timeout
+        if timeout is None:
+            timeout = describe(self._groups, group, wanted.queue).attributes.visibility_timeout
+        last = wanted.after
+        again: list[tuple[int, list[Received]]] = []
+        for number, reply in self._groups.replay(group, wanted.session, wanted.after):
+            last = max(last, number)
+            if isinstance(reply, Deliveries):
+                held = await self._still_held(group, wanted.queue, reply.deliveries, timeout, deadline)
+                messages = self._contents_of(group, wanted.queue, held)[0]
+                if messages:
+                    again.append((number, messages))
+        return ReplayAnswer(again, last)
+
+    async def _something_visible(self, group: GroupId, queue: QueueId, until: Millis) -> bool:
+        groups = self._groups
+        while True:
+            visible = groups.peek(group, ROOM, HasVisible(queue))
+            if visible is True:
+                return True
+            if visible is not False:
+                raise QueueNotFound(f"queue {queue} is not (or no longer) in group {group}")
+            remaining = Millis(until - groups.clock.monotonic())
+            if remaining <= 0:
+                return False
+            await groups.woken(group, ("queue", queue), remaining)
+
+    async def _answer(self, group: GroupId, queue: QueueId, reply: object, deadline: Millis) -> list[Received]:
+        if isinstance(reply, Refused):
+            raise reply.refusal.to_error()
+        if not isinstance(reply, Deliveries):
+            raise TypeError(f"a Receive was answered by {type(reply).__name__}")
+        messages, excess = self._contents_of(group, queue, reply.deliveries)
+        if excess:
+            await self._still_held(group, queue, excess, Millis(0), deadline)
+        return messages
+
+    async def _still_held(
+        self, group: GroupId, queue: QueueId, deliveries: tuple[Delivery, ...], timeout: Millis, deadline: Millis
+    ) -> tuple[Delivery, ...]:
+        """Holds the deliveries for ``timeout`` ms from now; returns those that nobody else has meanwhile."""
+        if not deliveries:
+            return ()
+        held = tuple(Handle(delivery.index, delivery.slot, delivery.receipt) for delivery in deliveries)
+        command = ChangeVisibility(queue, held, (timeout,) * len(held))
+        reply = await self._groups.propose(group, ROOM, command, self._remaining(deadline))
+        if isinstance(reply, Refused):
+            raise reply.refusal.to_error()
+        assert isinstance(reply, Results)
+        gone = {position for position, _ in reply.refused}
+        return tuple(delivery for position, delivery in enumerate(deliveries) if position not in gone)
+
+    def _contents_of(
+        self, group: GroupId, queue: QueueId, deliveries: tuple[Delivery, ...]
+    ) -> tuple[list[Received], tuple[Delivery, ...]]:
+        """The messages delivered, as many as one answer may carry, and the deliveries beyond that."""
+        messages: list[Received] = []
+        size = largest = 0
+        index, entry = -1, None
+        for position, delivery in enumerate(deliveries):
+            if delivery.index != index:
+                index = delivery.index
+                entry = self._contents.of_entry(group, index)
+            if entry is None:  # deleted meanwhile, with all its neighbours
+                continue
+            message = entry[delivery.slot]
+            own = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
+            if size + own > ANSWER_SIZE and messages:
+                self._largest[queue] = max(largest, own)
+                return messages, deliveries[position:]
+            size += own
+            largest = max(largest, own)
+            messages.append(_received(group, queue, delivery, message.body, message.attributes))
+        if queue in self._largest and size < ANSWER_SIZE // 2:
+            del self._largest[queue]
+        return messages, ()
+
+    def _remaining(self, deadline: Millis) -> Millis:
+        return Millis(deadline - self._groups.clock.monotonic())
+
+
+def _received(
+    group: GroupId, queue: QueueId, delivery: Delivery, body: bytes, attributes: tuple[Attribute, ...]
+) -> Received:
+    index, slot = delivery.index, delivery.slot
+    return Received(
+        MessageId(group, index, slot).to_bytes(),
+        handles.encode(queue, index, slot, delivery.receipt),
+        body,
+        attributes,
+        delivery.receive_count,
+        delivery.sent_at,
+        delivery.first_received_at,
+    )
