@@ -127,6 +127,11 @@ class Consumer:
     ) -> None:
         await self.close()
 
+    @property
+    def ready(self) -> int:
+        """How many messages can be taken without waiting."""
+        return len(self._inbox)
+
     def settle(self, settlement: Settlement) -> Settlement:
         if self._closed or self._failure is not None:
             settlement.finish(self._failure or Unavailable(f"the consumer of queue {self.queue!r} is closed"))

@@ -112,25 +112,31 @@ class Producer:
         return future
 
     async def send_many(self, messages: Iterable[bytes | OutgoingMessage]) -> list[SentMessage]:
-        """Sends all and returns when each has its answer; in order. Any number: memory is bounded by ``messages``.
+        """Sends all and returns when each has its answer; in order. Any number: they travel in frames.
 
         Raises PartlyRefused, whose ``outcomes`` say which were refused and why; a refusal common to all as itself.
         """
+        return all_sent(await (await self.enqueue_many(messages)))
+
+    async def enqueue_many(
+        self, messages: Iterable[bytes | OutgoingMessage]
+    ) -> asyncio.Future[list[SentMessage | BrokerError]]:
+        """Hands all over and returns one future with what became of each. Waits only while too much waits."""
         entries = [
             entry(message, None, None)
             if isinstance(message, bytes)
             else entry(message.body, message.attributes, message.delay)
             for message in messages
         ]
-        if not entries:
-            return []
         future: asyncio.Future[list[SentMessage | BrokerError]] = self._loop.create_future()
+        if not entries:
+            future.set_result([])
         batch = BatchTicket(len(entries), future)
         for position, made in enumerate(entries):
             while self._is_full():
                 await self._next_progress()
             self._add(made, batch, position)
-        return all_sent(await future)
+        return future
 
     async def flush(self) -> None:
         """Returns when nothing waits any more: every message sent before has been acknowledged or has failed."""

@@ -1,8 +1,9 @@
 """A cluster of gRPC servers on loopback that keeps queues in memory and can misbehave on command.
 
 It honours the API's promises (a frame number of a session is stored once; a session's deliveries are repeated to a new
-stream) and lets a test break everything else: kill a node, silence it, end streams, hold acknowledgements, refuse frames.
+stream) and lets a test break everything else: kill a node, silence it, end streams, refuse frames.
 """
+# ruff: noqa: N802  (the methods have the names of the API)
 
 from __future__ import annotations
 
@@ -65,9 +66,7 @@ class StoredQueue:
     def send(self, message: queues_pb2.OutgoingMessage) -> StoredMessage:
         number = len(self.stored)
         delay = message.delay_ms if message.HasField("delay_ms") else None
-        stored = StoredMessage(
-            ((7 << 96) + number).to_bytes(16, "big"), message.body, list(message.attributes), delay
-        )
+        stored = StoredMessage(((7 << 96) + number).to_bytes(16, "big"), message.body, list(message.attributes), delay)
         self.stored.append(stored)
         self.visible.append(stored)
         return stored
@@ -278,7 +277,12 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
             oldest_age_ms=1_500 if queue.visible else None,
         )
         description = queues_pb2.QueueDescription(
-            name=request.name, attributes=queue.attributes, counts=counts, created_at=1_700_000_000_000, group=7, leader="a-0"
+            name=request.name,
+            attributes=queue.attributes,
+            counts=counts,
+            created_at=1_700_000_000_000,
+            group=7,
+            leader="a-0",
         )
         return queues_pb2.DescribeQueueResponse(queue=description)
 

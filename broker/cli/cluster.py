@@ -1,0 +1,129 @@
+"""`broker cluster`: a whole cluster on this machine, one process per node, one simulated availability zone each."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.panel import Panel
+from rich.text import Text
+
+from broker.aio.tasks import TaskScope
+from broker.base.errors import InvalidArgument
+from broker.base.limits import DEFAULT_DATA_GROUPS
+from broker.cli.console import err, note
+from broker.cli.layout import lay_out
+from broker.cli.options import DEFAULT_CLUSTER
+from broker.cli.running import run_until_stopped
+from broker.cli.supervision import Child, Supervisor, node_command
+from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, dump, load, split_address
+
+CONFIG_NAME = "node.toml"
+
+
+def cluster(
+    zones: Annotated[int, typer.Option(help="Availability zones to simulate.")] = 3,
+    nodes: Annotated[int | None, typer.Option(help="Nodes in all.", show_default="one per zone")] = None,
+    data: Annotated[Path, typer.Option(help="Where data, logs and configurations live.")] = Path(".broker/cluster"),
+    base_port: Annotated[int, typer.Option(help="Client port of the first node; peers +100, metrics +200.")] = 4001,
+    groups: Annotated[int, typer.Option(help="Raft groups that hold data.")] = DEFAULT_DATA_GROUPS,
+    fsync: Annotated[str, typer.Option(help="Where the log is synced: thread or loop.")] = "thread",
+    restart: Annotated[bool, typer.Option(help="Start a node again when it dies.")] = True,
+) -> None:
+    """Start a cluster on this machine and keep it running until Ctrl-C. Its data stays.
+
+    [dim]broker cluster --zones 3[/dim]
+    [dim]broker cluster --zones 3 --no-restart --data /tmp/try --base-port 5001[/dim]
+    """
+    if fsync not in ("thread", "loop"):
+        raise typer.BadParameter(f"--fsync is {fsync!r}; it must be thread or loop")
+    where: Literal["thread", "loop"] = "loop" if fsync == "loop" else "thread"
+
+    async def work(stop: asyncio.Event) -> int:
+        settings = lay_out(zones, nodes or zones, data, base_port, groups, where)
+        refuse_busy_ports(settings)
+        children = [prepare(node, data) for node in settings]
+        supervisor = Supervisor(children, restart, _environment(), note)
+        async with TaskScope("cluster", lambda _name, _error: stop.set()) as scope:
+            scope.start(_welcome(supervisor, settings), name="welcome")
+            return await supervisor.run(stop)
+
+    run_until_stopped(work)
+
+
+def prepare(settings: NodeSettings, data: Path) -> Child:
+    """Writes the node's configuration. Raises InvalidArgument when ``data`` holds another cluster."""
+    folder = data / settings.node
+    config = folder / CONFIG_NAME
+    if config.exists() and (before := load(config)).peers != settings.peers:
+        raise InvalidArgument(
+            f"{data} holds a cluster of other nodes ({_names(before)}; now {_names(settings)}, or other ports); "
+            "start it as before, choose another --data, or remove that folder and its messages"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(dump(settings))
+    except OSError as error:
+        raise InvalidArgument(f"{config} cannot be written: {error.strerror}; choose another --data") from None
+    return Child(settings.node, node_command(config), folder / "log", settings.admin_listen)
+
+
+def refuse_busy_ports(nodes: Sequence[NodeSettings]) -> None:
+    """Raises InvalidArgument, naming every port that something listens on."""
+    addresses = [address for node in nodes for address in (node.client_listen, node.peer_listen, node.admin_listen)]
+    busy = [address for address in addresses if _is_busy(address)]
+    if busy:
+        raise InvalidArgument(
+            f"something listens on {', '.join(busy)} already; is a cluster running? "
+            "Stop it, or choose another --base-port"
+        )
+
+
+def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
+    """What to try next, to be copied."""
+    clients = ",".join(node.client_listen for node in nodes)
+    option = "" if clients == DEFAULT_CLUSTER else f" --cluster {clients}"
+    lines = (
+        ("make a queue", f"broker queue create orders{option}"),
+        ("send", f"broker queue send orders 'one book' 'two pens'{option}"),
+        ("receive", f"broker queue receive orders --follow{option}"),
+        ("look at it", f"broker status --watch{option}"),
+        ("with grpcurl", f"grpcurl -plaintext {nodes[0].client_listen} list"),
+        ("metrics", f"curl http://{nodes[0].admin_listen}/metrics"),
+        ("stop", "Ctrl-C; the data stays"),
+    )
+    text = Text("\n").join(Text.assemble((f"{what:<14}", "bold"), command) for what, command in lines)
+    return Panel(text, title=title, title_align="left", border_style="green", expand=False)
+
+
+async def _welcome(supervisor: Supervisor, settings: Sequence[NodeSettings]) -> None:
+    await supervisor.all_ready.wait()
+    zones = len({node.zone for node in settings})
+    err().print(panel(settings, f"{len(settings)} nodes in {zones} zones are ready"), soft_wrap=True)
+
+
+def _names(settings: NodeSettings) -> str:
+    return ", ".join(peer.id for peer in settings.peers)
+
+
+def _is_busy(address: str) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(split_address(address))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise InvalidArgument(f"{address} cannot be listened on: {error.strerror}") from None
+            return True
+    return False
+
+
+def _environment() -> dict[str, str]:
+    """The nodes' settings are in their files; what is meant for commands must not reach them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}

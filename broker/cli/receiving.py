@@ -1,0 +1,151 @@
+"""What `broker queue receive` does: write bodies to stdout, and delete only what was written."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from broker.base.errors import BrokerError, InvalidArgument
+from broker.base.ids import MessageId
+from broker.cli.console import note
+from broker.client.client import Client
+from broker.client.message import Message
+from broker.client.model import Attribute
+
+_UNFLUSHED = 500
+_PREFETCH = 500
+
+
+class Written(Protocol):
+    """What of a message is written."""
+
+    @property
+    def id(self) -> MessageId: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def attributes(self) -> dict[str, Attribute]: ...
+    @property
+    def receive_count(self) -> int: ...
+    @property
+    def sent_at(self) -> float: ...
+
+
+class Writing:
+    """Bodies to a stream, one a line, or one JSON object a line. Flushing happens in a thread: a slow reader of the
+    pipe must not stop the event loop, which keeps connections alive."""
+
+    def __init__(self, stream: BinaryIO, as_json: bool) -> None:
+        self._stream = stream
+        self._as_json = as_json
+        self._lines: list[bytes] = []
+
+    def add(self, message: Written) -> None:
+        self._lines.append(_json(message) if self._as_json else message.body)
+
+    async def flush(self) -> None:
+        """Raises BrokenPipeError when nobody reads any more; InvalidArgument when the disk takes no more."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            await asyncio.to_thread(self._write, b"\n".join([*lines, b""]))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._stream.write(data)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise InvalidArgument(f"stdout cannot be written: {error.strerror or error}") from None
+
+
+async def fetch(
+    client: Client, queue: str, writing: Writing, limit: int, ack: bool, wait: float, visibility_timeout: float | None
+) -> int:
+    """Up to ``limit`` messages, as long as there are any. The exit code."""
+    left = limit
+    while left:
+        messages = await client.receive(queue, min(left, 1_000), wait=wait, visibility_timeout=visibility_timeout)
+        if not messages:
+            if left == limit:
+                note(f"queue {queue} has no message to give")
+            break
+        for message in messages:
+            writing.add(message)
+        handles = [message.receipt_handle for message in messages]
+        try:
+            await writing.flush()
+        except BrokenPipeError:
+            await client.change_visibility(queue, handles, 0.0)
+            return _nobody_reads()
+        if ack:
+            _count_refused(await client.delete(queue, handles))
+        left -= len(messages)
+    return 0
+
+
+async def follow(
+    client: Client, queue: str, writing: Writing, limit: int | None, ack: bool, visibility_timeout: float | None
+) -> int:
+    """Messages as they come, until ``limit`` or cancelled. The exit code."""
+    unflushed: list[Message] = []
+    written = 0
+    async with client.consume(
+        queue, prefetch=min(_PREFETCH, limit or _PREFETCH), visibility_timeout=visibility_timeout
+    ) as messages:
+        try:
+            async for message in messages:
+                writing.add(message)
+                unflushed.append(message)
+                written += 1
+                if not messages.ready or len(unflushed) >= _UNFLUSHED or written == limit:
+                    await writing.flush()
+                    if ack:
+                        for done in unflushed:
+                            done.ack()
+                    unflushed.clear()
+                if written == limit:
+                    break
+        except BrokenPipeError:
+            return _nobody_reads()
+        finally:
+            for message in unflushed:
+                message.nack()
+    return 0
+
+
+def _nobody_reads() -> int:
+    """As other tools of a pipeline: end without a word. What Python holds for stdout goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _count_refused(outcomes: list[BrokerError | None]) -> None:
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    if refused:
+        note(f"{len(refused):,} messages were written but not deleted, and will come again: {refused[0]}")
+
+
+def _json(message: Written) -> bytes:
+    try:
+        body = {"body": message.body.decode()}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(message.body).decode()}
+    attributes = {
+        name: {"type": found.type, "value": found.value.decode(errors="backslashreplace")}
+        for name, found in message.attributes.items()
+    }
+    return msgspec.json.encode(
+        {
+            "id": str(message.id),
+            **body,
+            "attributes": attributes,
+            "receive_count": message.receive_count,
+            "sent_at": message.sent_at,
+        }
+    )
