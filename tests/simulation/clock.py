@@ -1,0 +1,39 @@
+"""A node's two clocks: both run a little fast or slow, the wall clock is also wrong by an amount that may jump."""
+
+from __future__ import annotations
+
+from broker.base.instants import Instant, Millis, WallMillis
+from tests.simulation.world import MILLISECOND, World
+
+EPOCH = 1_700_000_000_000
+"""Wall milliseconds at which every simulation begins."""
+
+_PARTS = 1_000_000
+
+
+class NodeClock:
+    """Implements broker.base.instants.Clock. ``drift`` in parts per million, ``skew`` in milliseconds."""
+
+    def __init__(self, world: World, drift: int, skew: int, origin: int) -> None:
+        self.skew = skew
+        self._world = world
+        self._rate = _PARTS + drift
+        self._origin = origin
+
+    def monotonic(self) -> Millis:
+        return Millis(self._origin + self._elapsed())
+
+    def wall(self) -> WallMillis:
+        return WallMillis(EPOCH + self.skew + self._elapsed())
+
+    def instant(self) -> Instant:
+        elapsed = self._world.now * self._rate // _PARTS // MILLISECOND
+        return Instant(Millis(self._origin + elapsed), WallMillis(EPOCH + self.skew + elapsed))
+
+    def world_time_of(self, monotonic: Millis) -> int:
+        """The first world time (microseconds) at which this clock shows ``monotonic``."""
+        elapsed = monotonic - self._origin
+        return -(-elapsed * MILLISECOND * _PARTS // self._rate)
+
+    def _elapsed(self) -> int:
+        return self._world.now * self._rate // _PARTS // MILLISECOND

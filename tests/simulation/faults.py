@@ -1,0 +1,246 @@
+"""What may go wrong: one struct of rates, drawn from the seed, and the schedule that makes it happen and then heals.
+
+Not every seed has every fault: a run in which everything fails all the time explores less than many runs that each fail
+in their own way.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from tests.simulation.world import MILLISECOND, SECOND, World
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Intervals are means in microseconds, None: never. Probabilities per frame, request or write."""
+
+    latency: int = 300
+    jitter: int = 200
+    loss: float = 0.0
+    duplication: float = 0.0
+    reordering: float = 0.0
+    kill_every: int | None = None
+    """A process dies: what it had written but not synced stays with the operating system."""
+    power_loss_every: int | None = None
+    """A machine dies: unsynced writes are lost or torn, and nobody is told."""
+    all_down_every: int | None = None
+    down_for: int = 1 * SECOND
+    partition_every: int | None = None
+    partition_for: int = 3 * SECOND
+    one_way: float = 0.0
+    """Share of the partitions that cut one direction only."""
+    pause_every: int | None = None
+    pause_for: int = 1 * SECOND
+    sync_time: int = 1 * MILLISECOND
+    slow_disk_every: int | None = None
+    slow_disk_for: int = 2 * SECOND
+    slow_disk_time: int = 150 * MILLISECOND
+    clock_jump_every: int | None = None
+    clock_jump_max: int = 0
+    """Milliseconds, either way."""
+    drift: int = 0
+    """Parts per million, either way."""
+    reply_loss: float = 0.0
+    request_duplication: float = 0.0
+    transfer_every: int | None = None
+    """Leadership is handed over on request."""
+
+
+def draw(chance: Random) -> Rates:
+    """A seed's faults."""
+
+    def sometimes(share: float, low: float, high: float) -> int | None:
+        """An interval between ``low`` and ``high`` seconds, for a share of the seeds."""
+        return int(chance.uniform(low, high) * SECOND) if chance.random() < share else None
+
+    unruly = chance.random() < 0.4
+    latency = chance.choice((200, 300, 1_000, 5_000))
+    return Rates(
+        latency=latency,
+        jitter=chance.choice((100, 500, 3_000, 20_000)),
+        loss=chance.choice((0.001, 0.02, 0.1)) if unruly else 0.0,
+        duplication=chance.choice((0.0, 0.02, 0.1)) if unruly else 0.0,
+        reordering=chance.choice((0.01, 0.1, 0.3)) if unruly else 0.0,
+        kill_every=sometimes(0.5, 2, 8),
+        power_loss_every=sometimes(0.6, 1.5, 8),
+        all_down_every=sometimes(0.15, 8, 15),
+        down_for=int(chance.choice((0.05, 0.5, 3, 6)) * SECOND),
+        partition_every=sometimes(0.6, 2, 8),
+        partition_for=int(chance.choice((0.3, 2, 5)) * SECOND),
+        one_way=chance.choice((0.0, 0.5, 1.0)),
+        pause_every=sometimes(0.25, 3, 8),
+        pause_for=int(chance.choice((0.3, 1, 3)) * SECOND),
+        sync_time=int(chance.choice((0.2, 1, 5, 20)) * MILLISECOND),
+        slow_disk_every=sometimes(0.3, 3, 8),
+        slow_disk_for=2 * SECOND,
+        slow_disk_time=int(chance.choice((50, 200, 900)) * MILLISECOND),
+        clock_jump_every=sometimes(0.4, 2, 6),
+        clock_jump_max=chance.choice((200, 3_000)),
+        drift=chance.choice((0, 100, 20_000)),
+        reply_loss=chance.choice((0.0, 0.02, 0.1)),
+        request_duplication=chance.choice((0.0, 0.05)),
+        transfer_every=sometimes(0.2, 2, 5),
+    )
+
+
+class Victim(Protocol):
+    """What the schedule needs of a node."""
+
+    name: str
+
+    @property
+    def up(self) -> bool: ...
+    def kill(self) -> None: ...
+    def lose_power(self) -> None: ...
+    def start(self) -> None: ...
+    def pause(self, duration: int) -> None: ...
+    def slow_disk(self, sync_time: int) -> None: ...
+    def jump_clock(self, by: int) -> None: ...
+    def true_clock(self) -> None: ...
+    def hand_over(self, chance: Random) -> None: ...
+    def leads_something(self) -> bool: ...
+
+
+class Lines(Protocol):
+    """What the schedule needs of the network."""
+
+    def block(self, source: str, target: str) -> None: ...
+    def unblock(self, source: str, target: str) -> None: ...
+    def behave(self) -> None: ...
+
+
+class FaultSchedule:
+    """Injects faults from the start until ``heal``; after that everything works for ever."""
+
+    def __init__(self, world: World, rates: Rates, nodes: list[Victim], network: Lines) -> None:
+        self._world = world
+        self._rates = rates
+        self._nodes = nodes
+        self._network = network
+        self._chance = world.chance("faults")
+        self._healed = False
+
+    def begin(self) -> None:
+        rates = self._rates
+        for every, act in (
+            (rates.kill_every, self._kill),
+            (rates.power_loss_every, self._power_loss),
+            (rates.all_down_every, self._all_down),
+            (rates.partition_every, self._partition),
+            (rates.pause_every, self._pause),
+            (rates.slow_disk_every, self._slow_disk),
+            (rates.clock_jump_every, self._clock_jump),
+            (rates.transfer_every, self._hand_over),
+        ):
+            if every is not None:
+                self._again(every, act)
+
+    def heal(self) -> None:
+        self._world.note("heal")
+        self._healed = True
+        self._network.behave()
+        for node in self._nodes:
+            node.slow_disk(min(self._rates.sync_time, 5 * MILLISECOND))
+            node.true_clock()
+            if not node.up:
+                node.start()
+
+    # --- the faults
+
+    def _again(self, every: int, act: object) -> None:
+        self._world.after(int(self._chance.expovariate(1.0) * every) + 1, self._inject, every, act)
+
+    def _inject(self, every: int, act: object) -> None:
+        if not self._healed:
+            act()  # type: ignore[operator]
+            self._again(every, act)
+
+    def _victim(self) -> Victim | None:
+        """Leaders are hit more often than chance alone would hit them."""
+        running = [node for node in self._nodes if node.up]
+        leading = [node for node in running if node.leads_something()]
+        if leading and self._chance.random() < 0.5:
+            running = leading
+        return self._chance.choice(running) if running else None
+
+    def _kill(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._count(victim, "kill")
+            victim.kill()
+            self._restart_later(victim)
+
+    def _power_loss(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._count(victim, "power loss")
+            victim.lose_power()
+            self._restart_later(victim)
+
+    def _all_down(self) -> None:
+        self._world.counts["fault: all down"] += 1
+        for node in self._nodes:
+            if node.up:
+                node.lose_power()
+                self._restart_later(node)
+
+    def _count(self, victim: Victim, fault: str) -> None:
+        self._world.counts[f"fault: {fault}"] += 1
+        if victim.leads_something():
+            self._world.counts["leader crash"] += 1
+
+    def _restart_later(self, node: Victim) -> None:
+        self._world.after(int(self._chance.expovariate(1.0) * self._rates.down_for) + 10_000, self._restart, node)
+
+    def _restart(self, node: Victim) -> None:
+        if not node.up:
+            node.start()
+
+    def _partition(self) -> None:
+        """One zone is cut off from the others, or from one of them; both ways or one way."""
+        chance = self._chance
+        cut = chance.choice(self._nodes)
+        others = [node for node in self._nodes if node is not cut]
+        if chance.random() < 0.3:
+            others = [chance.choice(others)]
+        outward, inward = True, True
+        if chance.random() < self._rates.one_way:
+            outward = chance.random() < 0.5
+            inward = not outward
+            self._world.counts["asymmetric partition"] += 1
+        self._world.counts["fault: partition"] += 1
+        pairs = [(cut.name, other.name) for other in others if outward]
+        pairs += [(other.name, cut.name) for other in others if inward]
+        for source, target in pairs:
+            self._network.block(source, target)
+        self._world.after(int(chance.expovariate(1.0) * self._rates.partition_for) + 1, self._mend, pairs)
+
+    def _mend(self, pairs: list[tuple[str, str]]) -> None:
+        for source, target in pairs:
+            self._network.unblock(source, target)
+
+    def _pause(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._world.counts["fault: pause"] += 1
+            victim.pause(int(self._chance.expovariate(1.0) * self._rates.pause_for))
+
+    def _slow_disk(self) -> None:
+        victim = self._chance.choice(self._nodes)
+        self._world.counts["fault: slow disk"] += 1
+        victim.slow_disk(self._rates.slow_disk_time)
+        self._world.after(self._rates.slow_disk_for, victim.slow_disk, self._rates.sync_time)
+
+    def _clock_jump(self) -> None:
+        victim = self._chance.choice(self._nodes)
+        self._world.counts["clock jump"] += 1
+        victim.jump_clock(self._chance.randint(-self._rates.clock_jump_max, self._rates.clock_jump_max))
+
+    def _hand_over(self) -> None:
+        victim = self._victim()
+        if victim is not None:
+            self._world.counts["fault: hand over"] += 1
+            victim.hand_over(self._chance)

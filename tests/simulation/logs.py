@@ -1,0 +1,26 @@
+"""A replica's log as the log-matching checker wants to see it."""
+
+from __future__ import annotations
+
+from broker.storage.store import Store
+
+from broker.base.ids import GroupId, Index
+from broker.raft.group import RaftGroup
+
+
+class ReplicaLog:
+    """Implements the checker's LogView."""
+
+    def __init__(self, node: str, raft: RaftGroup, store: Store, group: GroupId) -> None:
+        self.node = node
+        self.first = int(raft.first_index)
+        self.last = int(raft.last_index)
+        self._store = store
+        self._group = group
+
+    def term_at(self, index: int) -> int | None:
+        return self._store.term_at(self._group, Index(index))
+
+    def data_at(self, index: int) -> bytes | None:
+        entry = self._store.read_one(self._group, Index(index))
+        return None if entry is None else entry.data

@@ -1,0 +1,358 @@
+"""One node of the simulated cluster: drives a NodeCore in virtual time exactly as the engine drives it in real time.
+
+Inputs are handled as they come; a turn follows soon after and is carried out in the engine's order: frames, then the
+batch, which is on disk after the disk's own delay. A process that dies loses everything but its disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+from broker.machine.replicated import ReplicatedMachine
+from broker.storage.store import Batch, Store
+from tests.simulation.drive import Drive
+
+from broker.base.ids import GroupId, NodeId
+from broker.machine import envelope
+from broker.machine.contract import Wake
+from broker.machine.envelope import RequestId
+from broker.raft.types import RaftConfig, Role
+from broker.replication import frames, inputs
+from broker.replication.node_core import NodeCore
+from broker.replication.replica import ReplicaSettings
+from tests.simulation.bulk import Bulk
+from tests.simulation.clock import NodeClock
+from tests.simulation.court import Court, ObservedMachine
+from tests.simulation.faults import Rates
+from tests.simulation.network import Network
+from tests.simulation.world import MILLISECOND, SECOND, World
+
+Answered = Callable[[inputs.Answer], None]
+
+_COMPACTION_EVERY = 2 * SECOND
+_COMPACTION_STEP = 64 * 1024
+
+
+class Cluster:
+    """What all nodes of a run share."""
+
+    def __init__(
+        self,
+        world: World,
+        rates: Rates,
+        network: Network,
+        court: Court,
+        groups: dict[GroupId, tuple[NodeId, ...]],
+        raft: RaftConfig,
+        replica: ReplicaSettings,
+        machine_of: Callable[[GroupId], ReplicatedMachine],
+    ) -> None:
+        self.world = world
+        self.rates = rates
+        self.network = network
+        self.bulk = Bulk(world, network)
+        self.court = court
+        self.groups = groups
+        self.raft = raft
+        self.replica = replica
+        self.machine_of = machine_of
+
+
+class SimulatedNode:
+    """Implements the network's Endpoint and the schedule's Victim."""
+
+    def __init__(self, name: str, cluster: Cluster, drive: Drive) -> None:
+        self.name = name
+        self.incarnation = 0
+        self.core: NodeCore | None = None
+        self._cluster = cluster
+        self._world = cluster.world
+        self._drive = drive
+        self._chance = cluster.world.chance(f"node {name}")
+        drift = cluster.rates.drift
+        skew = cluster.rates.clock_jump_max
+        self.clock = NodeClock(
+            cluster.world,
+            drift=self._chance.randint(-drift, drift),
+            skew=self._chance.randint(-skew, skew),
+            origin=self._chance.randrange(1_000_000),
+        )
+        self._paused_until = 0
+        self._waiting: dict[int, Answered] = {}
+        self._token = 0
+        self._turn_due = False
+        self._wake_at: int | None = None
+        self._writing: Batch | None = None
+        self._backlog: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+
+    # --- life and death
+
+    @property
+    def running(self) -> NodeCore:
+        """Raises RuntimeError when the process is down."""
+        if self.core is None:
+            raise RuntimeError(f"{self.name} is down")
+        return self.core
+
+    @property
+    def up(self) -> bool:
+        return self.core is not None
+
+    def start(self) -> None:
+        self.incarnation += 1
+        self._world.note(self.name, "starts", self.incarnation)
+        store = self._drive.open()
+        cluster = self._cluster
+        self.core = NodeCore(NodeId(self.name), store, self._machine, cluster.raft, cluster.replica, self._chance)
+        for group, replicas in cluster.groups.items():
+            self.core.open_group(group, replicas, self.clock.instant())
+        for group, replica in self.core.replicas.items():
+            if replica.applied:
+                self._world.counts["restart from snapshot"] += 1
+            self._world.note(self.name, "has", group, replica.raft.first_index, replica.raft.last_index)
+        self._soon()
+        self._later(_COMPACTION_EVERY, self._compact)
+        cluster.network.process_started(self.name)
+
+    def kill(self) -> None:
+        self._end(power_lost=False)
+
+    def lose_power(self) -> None:
+        self._end(power_lost=True)
+
+    def _end(self, power_lost: bool) -> None:
+        self._world.note(self.name, "loses power" if power_lost else "is killed")
+        batch, self._writing = self._writing, None
+        self._drive.crash(batch, power_lost)
+        self.core = None
+        self._waiting.clear()
+        self._backlog.clear()
+        self._turn_due = False
+        self._wake_at = None
+        self._paused_until = 0
+        self._cluster.network.process_ended(self.name, quietly=power_lost)
+        self._cluster.bulk.process_ended(self.name)
+
+    def pause(self, duration: int) -> None:
+        if self.up and self._world.now >= self._paused_until:
+            self._world.note(self.name, "pauses")
+            self._paused_until = self._world.now + duration
+            self._world.at(self._paused_until, self._resume, self.incarnation)
+
+    def slow_disk(self, sync_time: int) -> None:
+        self._drive.sync_time = sync_time
+
+    def jump_clock(self, by: int) -> None:
+        self.clock.skew += by
+        self._world.note(self.name, "clock jumps", by)
+
+    def true_clock(self) -> None:
+        self.clock.skew = 0
+        if self._paused_until > self._world.now:
+            self._paused_until = self._world.now
+            self._resume(self.incarnation)
+
+    def leads_something(self) -> bool:
+        return self.core is not None and any(replica.leads for replica in self.core.replicas.values())
+
+    def hand_over(self, chance: Random) -> None:
+        if self.core is not None:
+            for group, replica in self.core.replicas.items():
+                if replica.leads:
+                    others = [node for node in self._cluster.groups[group] if node != self.name]
+                    self._enter(self._handle, inputs.Transfer(group, chance.choice(others)))
+
+    # --- what arrives
+
+    def frame_arrived(self, peer: str, payload: bytes) -> None:
+        self._enter(self._frame, peer, payload)
+
+    def peer_lost(self, peer: str, closed: bool) -> None:
+        self._world.note(self.name, "lost", peer, closed)
+        self._enter(self._handle, inputs.PeerLost(NodeId(peer), closed))
+
+    def propose(self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered) -> None:
+        self._enter(self._propose, group, room, command, request, answered)
+
+    def query(self, group: GroupId, room: str, question: Any, answered: Answered) -> None:
+        self._enter(self._submit, lambda token: inputs.Query(group, room, question, token), answered)
+
+    def handle(self, happened: inputs.Input) -> None:
+        self._enter(self._handle, happened)
+
+    def entry(self, group: GroupId, index: int) -> bytes | None:
+        entry = self._drive.store.read_one(group, index)
+        return None if entry is None else entry.data
+
+    # --- what transfers of snapshots need
+
+    @property
+    def store(self) -> Store:
+        return self._drive.store
+
+    def work(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
+        """Something this process does later, if it still lives then."""
+        self._later(delay, act, *arguments)
+
+    def sync_delay(self) -> int:
+        return self._drive.sync_delay()
+
+    # --- inside
+
+    def _enter(self, act: Callable[..., None], *arguments: Any) -> None:
+        """A paused process finds everything that came meanwhile when it goes on."""
+        if self.core is None:
+            return
+        if self._world.now < self._paused_until:
+            self._backlog.append((act, arguments))
+        else:
+            act(*arguments)
+
+    def _later(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
+        self._world.after(delay, self._if_alive, self.incarnation, act, arguments)
+
+    def _if_alive(self, incarnation: int, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if incarnation == self.incarnation:
+            self._enter(act, *arguments)
+
+    def _resume(self, incarnation: int) -> None:
+        if incarnation == self.incarnation and self.core is not None and self._world.now >= self._paused_until:
+            backlog, self._backlog = self._backlog, []
+            for act, arguments in backlog:
+                act(*arguments)
+
+    def _handle(self, happened: inputs.Input) -> None:
+        self.running.handle(happened, self.clock.instant())
+        self._soon()
+
+    def _frame(self, peer: str, payload: bytes) -> None:
+        self._handle(inputs.FrameArrived(NodeId(peer), frames.decode(payload).messages))
+
+    def _propose(
+        self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered
+    ) -> None:
+        data = envelope.encode(envelope.Envelope(self.clock.wall(), room, request, msgspec.Raw(command)))
+        self._submit(lambda token: inputs.Proposal(group, data, token), answered)
+
+    def _submit(self, make: Callable[[int], inputs.Input], answered: Answered) -> None:
+        self._token += 1
+        self._waiting[self._token] = answered
+        self._handle(make(self._token))
+
+    def _soon(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self._later(self._chance.randrange(20, 200), self._turn)
+
+    def _turn(self) -> None:
+        core = self.running
+        self._turn_due = False
+        turn = core.turn(self.clock.instant())
+        for peer, messages in turn.frames.items():
+            for payload in frames.encode(messages):
+                self._tell_frame(peer, messages, payload)
+                self._cluster.network.send(self.name, peer, payload)
+        if turn.batch is not None:
+            self._writing = turn.batch
+            self._later(self._drive.sync_delay(), self._commit, turn.batch)
+        for answer in turn.answers:
+            self._answer(answer)
+        for group, change in turn.role_changes:
+            self._role_changed(group, change.role, change.term, change.leader)
+        for _, effect in turn.effects:
+            self._world.counts["wake" if type(effect) is Wake else "ship"] += 1
+        for job in turn.jobs:
+            self._start_job(job)
+        if turn.again:
+            self._world.counts["turns with more to apply"] += 1
+            self._soon()
+        self._arm()
+
+    def _tell_frame(self, peer: NodeId, messages: list[Any], payload: bytes) -> None:
+        if self._world.traced:
+            for group, message in messages:
+                self._world.note(self.name, "->", peer, group, message)
+        else:
+            self._world.note_bytes(payload)
+
+    def _commit(self, batch: Batch) -> None:
+        self._drive.store.commit(batch)
+        self._writing = None
+        self._drive.store.prepare_spare()
+        self._handle(inputs.Synced(batch.number))
+
+    def _arm(self) -> None:
+        deadline = self.running.next_deadline()
+        if deadline is None:
+            return
+        at = max(self.clock.world_time_of(deadline), self._world.now)
+        if self._wake_at is None or at < self._wake_at or self._wake_at <= self._world.now:
+            self._wake_at = at
+            self._world.at(at, self._if_alive, self.incarnation, self._wake, (at,))
+
+    def _wake(self, at: int) -> None:
+        if self._wake_at == at:
+            self._wake_at = None
+        self.running.wake(self.clock.instant())
+        self._soon()
+
+    def _answer(self, answer: inputs.Answer) -> None:
+        answered = self._waiting.pop(answer.token)
+        answered(answer)
+
+    def _role_changed(self, group: GroupId, role: Role, term: int, leader: str | None) -> None:
+        self._world.note(self.name, "is", role.name, "of", group, "in term", term, "led by", leader)
+        if role is Role.CANDIDATE:
+            self._world.counts["candidacy"] += 1
+        if role is Role.LEADER:
+            self._world.counts["election"] += 1
+            court, raft = self._cluster.court, self.core.replicas[group].raft
+            court.leaders.elected(self.name, group, term)
+            court.completeness.elected(
+                self.name, group, term, raft.snapshot_index, lambda index: self._drive.store.term_at(group, index)
+            )
+
+    def _compact(self) -> None:
+        if self._drive.store.compaction_step(_COMPACTION_STEP):
+            self._world.counts["compaction step"] += 1
+            self._later(20 * MILLISECOND, self._compact)
+        else:
+            self._later(_COMPACTION_EVERY, self._compact)
+        self._soon()
+
+    # --- snapshots
+
+    def _start_job(self, job: inputs.SnapshotJob | inputs.SendSnapshot) -> None:
+        if type(job) is inputs.SendSnapshot:
+            self._cluster.bulk.send(self, job)
+            return
+        writer = self._drive.store.begin_snapshot(job.group, job.mark)
+        self._later(self._drive.sync_delay(), self._write_piece, job, writer)
+
+    def _write_piece(self, job: inputs.SnapshotJob, writer: Any) -> None:
+        piece = next(job.pieces, None)
+        if piece is not None:
+            writer.write(piece)
+            self._later(self._drive.sync_delay() // 4, self._write_piece, job, writer)
+            return
+        name = writer.finish()
+        self._world.counts["snapshot write"] += 1
+        self._handle(inputs.SnapshotWritten(job, name))
+
+    # --- machines
+
+    def _machine(self, group: GroupId) -> ObservedMachine:
+        court = self._cluster.court
+        drive = self._drive
+
+        def snapshot_at() -> int:
+            opened = drive.store.open_snapshot(group)
+            return 0 if opened is None else opened[0].index
+
+        def term_at(index: int) -> int | None:
+            return drive.store.term_at(group, index)
+
+        return ObservedMachine(court, self.name, group, self._cluster.machine_of(group), snapshot_at, term_at)

@@ -1,0 +1,166 @@
+"""One seed from beginning to verdict: build the cluster, let it suffer, heal it, drain it, judge it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from itertools import combinations
+
+import msgspec
+from tests.simulation.drive import Drive
+from tests.simulation.machines import machine_of
+
+from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
+from broker.base.instants import Millis
+from broker.raft.types import RaftConfig
+from broker.replication.replica import ReplicaSettings
+from tests.simulation import faults, workload
+from tests.simulation.checkers.violation import Violation
+from tests.simulation.client import Client
+from tests.simulation.court import Court
+from tests.simulation.faults import FaultSchedule
+from tests.simulation.logs import ReplicaLog
+from tests.simulation.network import Network
+from tests.simulation.node import Cluster, SimulatedNode
+from tests.simulation.workload import Workload
+from tests.simulation.world import MILLISECOND, SECOND, World
+
+ZONES = ("a", "b", "c")
+CLIENTS = 4
+_LOG_CHECK_EVERY = 5 * SECOND
+_RECOVERY_STEP = 250 * MILLISECOND
+
+
+class Outcome(msgspec.Struct):
+    """What became of a seed. ``checker`` is empty when every promise was kept."""
+
+    seed: int
+    simulated: int
+    """Microseconds of virtual time."""
+    counts: dict[str, int]
+    trace_hash: str
+    checker: str = ""
+    story: str = ""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a seed draws, unless a test asks for something else."""
+
+    rates: faults.Rates
+    load: workload.Load
+    raft: RaftConfig
+    replica: ReplicaSettings
+    groups: int
+    duration: int
+
+
+def draw_plan(world: World, duration: int) -> Plan:
+    chance = world.chance("plan")
+    return Plan(
+        rates=faults.draw(world.chance("rates")),
+        load=workload.draw(world.chance("load")),
+        raft=RaftConfig(
+            max_append_bytes=chance.choice((2_000, 64_000, 1_048_576)),
+            max_inflight_appends=chance.choice((1, 4, 64)),
+        ),
+        replica=ReplicaSettings(
+            apply_slice=chance.choice((1, 8, 256)),
+            snapshot_after_entries=chance.choice((20, 60, 200)),
+            keep_behind_snapshot=chance.choice((0, 5, 40)),
+            tick_spacing=Millis(chance.choice((10, 100))),
+        ),
+        groups=3,
+        duration=duration,
+    )
+
+
+class Simulation:
+    def __init__(self, world: World, plan: Plan) -> None:
+        self.world = world
+        self.plan = plan
+        self.court = Court(world)
+        network = Network(world, plan.rates)
+        names = tuple(NodeId(f"{zone}-0") for zone in ZONES)
+        groups = {GroupId(number): names for number in range(DIRECTORY_GROUP, plan.groups)}
+        cluster = Cluster(world, plan.rates, network, self.court, groups, plan.raft, plan.replica, machine_of)
+        self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates)) for name in names]
+        for node in self.nodes:
+            network.join(node)
+            cluster.bulk.join(node)
+        self.clients = [
+            Client(f"client-{number}", world, plan.rates, self.court, self.nodes) for number in range(CLIENTS)
+        ]
+        self.workload = Workload(world, self.court, self.clients, plan.load, groups)
+        self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network)
+        self._groups = groups
+
+    def run(self) -> None:
+        """Raises Violation, or whatever a node raised."""
+        for node in self.nodes:
+            node.start()
+        self.faults.begin()
+        self.workload.begin()
+        self.world.after(_LOG_CHECK_EVERY, self._check_logs)
+        self.world.run_until(self.plan.duration)
+        self.faults.heal()
+        for client in self.clients:
+            client.behave()
+        self._until("not every group has a leader that serves", self._without_leader)
+        self.workload.ended = True
+        self._until("requests are unanswered", self._unanswered)
+        self.workload.drain()
+        self._until("queues are not empty", self._unanswered)
+        self.court.conservation.all_drained()
+        self._until("replicas differ", self._apart)
+        self._compare(with_data=True)
+        for node in self.nodes:
+            for replica in node.running.replicas.values():
+                replica.machine.compare()
+
+    def _until(self, missing: str, what: Callable[[], str]) -> None:
+        begun = self.world.now
+        while details := what():
+            self.court.recovery.recovered(begun, self.world.now, f"{missing}: {details}")
+            self.world.run_until(self.world.now + _RECOVERY_STEP)
+
+    def _without_leader(self) -> str:
+        return ", ".join(
+            f"group {group}"
+            for group in self._groups
+            if not any(node.running.replicas[group].leads for node in self.nodes)
+        )
+
+    def _unanswered(self) -> str:
+        return ", ".join(f"{client.name} {client.open}" for client in self.clients if client.open)
+
+    def _apart(self) -> str:
+        behind = []
+        for group in self._groups:
+            applied = {node.name: node.running.replicas[group].applied for node in self.nodes}
+            if len(set(applied.values())) > 1:
+                behind.append(f"group {group} {applied}")
+        return ", ".join(behind)
+
+    def _check_logs(self) -> None:
+        self._compare(with_data=False)
+        self.world.after(_LOG_CHECK_EVERY, self._check_logs)
+
+    def _compare(self, with_data: bool) -> None:
+        running = [node for node in self.nodes if node.up]
+        for group in self._groups:
+            logs = [ReplicaLog(node.name, node.running.replicas[group].raft, node.store, group) for node in running]
+            for a, b in combinations(logs, 2):
+                self.court.logs.compare(group, a, b, with_data)
+
+
+def run_seed(seed: int, duration: int = 20 * SECOND, tell: Callable[[str], None] | None = None) -> Outcome:
+    """``duration`` in microseconds, before healing. A crash of the code under test counts as a violation."""
+    world = World(seed, tell)
+    checker = story = ""
+    try:
+        Simulation(world, draw_plan(world, duration)).run()
+    except Violation as violation:
+        checker, story = violation.checker, violation.story
+    except Exception as error:  # any exception of a node is a finding, to be told with its seed
+        checker, story = f"no node crashes ({type(error).__name__})", traceback.format_exc(limit=-8)
+    return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)
