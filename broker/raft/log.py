@@ -41,7 +41,7 @@ class RaftLog:
         self._max_tail_bytes = max_tail_bytes
         self._runs: list[tuple[Index, Term]] = []
         self.restart(restored.mark)
-        if restored.last_index > restored.mark.index:
+        if restored.last_index > restored.mark.index and _continues(restored):
             self.first_index = restored.first_index
             self.last_index = self.persisted = restored.last_index
             self._runs = list(restored.term_runs)
@@ -172,6 +172,16 @@ class RaftLog:
         found = list(self.entries(Index(self.handed_out + 1), self.commit, max_bytes))
         self.handed_out = Index(self.handed_out + len(found))
         return found
+
+
+def _continues(restored: Restored) -> bool:
+    """Whether the log goes on behind the snapshot. One that disagrees with it is older: what replaced it had been
+    applied, and so is in the snapshot, but was not synced when the process ended."""
+    mark = restored.mark
+    position = bisect_right(restored.term_runs, mark.index, key=_start) - 1
+    if mark.index < restored.first_index:
+        return mark.index == restored.first_index - 1
+    return position >= 0 and restored.term_runs[position][1] == mark.term
 
 
 def _start(run: tuple[Index, Term]) -> Index:

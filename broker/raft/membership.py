@@ -69,12 +69,12 @@ def last_step(joint: Membership) -> Membership:
 
 
 class MembershipHistory:
-    """The membership at the snapshot and every later one in the log, so that each can be rolled back."""
+    """The membership at the snapshot and every later one in the log, ascending, so that each can be rolled back."""
 
     __slots__ = ("_steps",)
 
     def __init__(self, base: Index, membership: Membership, later: tuple[tuple[Index, Membership], ...] = ()) -> None:
-        self._steps = [(base, membership), *(step for step in later if step[0] > base)]
+        self._steps = [(base, membership), *later]
 
     @property
     def current(self) -> Membership:

@@ -56,7 +56,9 @@ class State:
         self.log = RaftLog(restored, config.max_tail_bytes)
         self.applied: Index = restored.mark.index
 
-        self.memberships = MembershipHistory(restored.mark.index, restored.mark.membership, restored.memberships)
+        mark = restored.mark
+        later = tuple(step for step in restored.memberships if mark.index < step[0] <= self.log.last_index)
+        self.memberships = MembershipHistory(mark.index, mark.membership, later)
         self.membership: Membership
         self.members: set[NodeId]
         self.is_voter: bool
