@@ -14,6 +14,7 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
+from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
 from broker.base.errors import InvalidArgument
 from broker.base.limits import DEFAULT_DATA_GROUPS
@@ -49,7 +50,7 @@ def cluster(
         settings = lay_out(zones, nodes or zones, data, base_port, groups, where)
         refuse_busy_ports(settings)
         children = [prepare(node, data) for node in settings]
-        supervisor = Supervisor(children, restart, _environment(), note)
+        supervisor = Supervisor(children, restart, _environment(), note, SystemClock())
         async with TaskScope("cluster", lambda _name, _error: stop.set()) as scope:
             scope.start(_welcome(supervisor, settings), name="welcome")
             return await supervisor.run(stop)

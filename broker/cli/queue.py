@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.table import Table
 
+from broker.aio.system_clock import SystemClock
 from broker.cli import receiving, sending
 from broker.cli.console import err, note, out
 from broker.cli.options import (
@@ -176,7 +177,7 @@ def send(
             if file is None:
                 await sending.send_arguments(client, name, bodies or [], attribute or [], delay)
                 return 0
-            return await sending.send_lines(client, name, file, attribute or [], delay, err())
+            return await sending.send_lines(client, name, file, attribute or [], delay, err(), SystemClock())
 
     run(work)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from broker.base.errors import BrokerError, InvalidArgument
+from broker.base.instants import SECOND, Clock
 from broker.base.limits import KIB, MIB
 from broker.cli.console import complain, hint_for
 from broker.cli.options import parse_attributes
@@ -34,12 +35,12 @@ async def send_arguments(client: Client, queue: str, bodies: list[str], texts: l
 
 
 async def send_lines(
-    client: Client, queue: str, path: Path, texts: list[str], delay: float | None, console: Console
+    client: Client, queue: str, path: Path, texts: list[str], delay: float | None, console: Console, clock: Clock
 ) -> int:
     """The exit code. Lines end at a newline, which is no part of the message; everything else is sent as it is."""
     attributes = parse_attributes(texts)
     plain = not attributes and delay is None
-    sent = _Sent(console, _size(path))
+    sent = _Sent(console, clock, _size(path))
     producer = client.producer(queue)
     waiting: deque[Outcomes] = deque()
     with sent.progress:
@@ -60,10 +61,10 @@ async def send_lines(
 class _Sent:
     """What was sent so far, shown as it grows."""
 
-    def __init__(self, console: Console, size: int | None) -> None:
+    def __init__(self, console: Console, clock: Clock, size: int | None) -> None:
         self._console = console
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._clock = clock
+        self._started = clock.monotonic()
         self._messages = 0
         self._bytes = 0
         shape = BarColumn() if size else SpinnerColumn()
@@ -95,7 +96,7 @@ class _Sent:
         self._console.print(f"sent {self._said()}", highlight=False)
 
     def _said(self) -> str:
-        seconds = max(self._loop.time() - self._started, 1e-9)
+        seconds = max(self._clock.monotonic() - self._started, 1) / SECOND
         rate = self._messages / seconds
         return f"{self._messages:,} messages, {self._bytes / MIB:,.1f} MiB in {seconds:,.1f} s: {rate:,.0f} messages/s"
 

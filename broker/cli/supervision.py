@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 
 from broker.aio.tasks import TaskScope
+from broker.base.instants import SECOND, Clock
 
 STOP_TIMEOUT = 15.0
 """Seconds between SIGTERM and SIGKILL: a node drains, hands leaderships over and syncs first."""
 
 _RESTART_PAUSES = (1.0, 1.0, 2.0, 5.0, 10.0)
-_STEADY = 30.0
-"""A node that ran so many seconds has recovered: the next restart is a first one again."""
+_STEADY = 30 * SECOND
+"""A node that ran so many milliseconds has recovered: the next restart is a first one again."""
 _READY_INTERVAL = 0.1
 _LOG_TAIL = 5
 
@@ -37,11 +38,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    def __init__(self, children: Sequence[Child], restart: bool, environment: dict[str, str], say: Say) -> None:
+    def __init__(
+        self, children: Sequence[Child], restart: bool, environment: dict[str, str], say: Say, clock: Clock
+    ) -> None:
         self._children = children
         self._restart = restart
         self._environment = environment
         self._say = say
+        self._clock = clock
         self._unready = {child.name for child in children}
         self.all_ready = asyncio.Event()
         self.processes: dict[str, asyncio.subprocess.Process] = {}
@@ -59,12 +63,11 @@ class Supervisor:
         return 0 if stop.is_set() else 1
 
     async def _keep(self, child: Child) -> None:
-        loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            started = loop.time()
+            started = self._clock.monotonic()
             code = await self._run_once(child)
-            failures = 1 if loop.time() - started > _STEADY else failures + 1
+            failures = 1 if self._clock.monotonic() - started > _STEADY else failures + 1
             self._unready.add(child.name)
             self._say(f"{child.name} {_how(code)}; its log is {child.log}")
             if failures > 1 and code != -signal.SIGKILL:
@@ -99,13 +102,12 @@ class Supervisor:
             await _end(process)
 
     async def _tell_when_ready(self, child: Child) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._clock.monotonic()
         while True:
             if await is_ready(child.ready_address):
                 break
             await asyncio.sleep(_READY_INTERVAL)
-        self._say(f"{child.name} is ready after {loop.time() - started:.1f} s")
+        self._say(f"{child.name} is ready after {(self._clock.monotonic() - started) / SECOND:.1f} s")
         self._unready.discard(child.name)
         if not self._unready:
             self.all_ready.set()
