@@ -9,7 +9,7 @@ from broker.base.instants import Millis
 from broker.raft import membership as memberships
 from broker.raft.messages import TimeoutNow
 from broker.raft.progress import Progress
-from broker.raft.sending import send_appends, send_heartbeats
+from broker.raft.sending import send_appends, send_contact, send_heartbeats
 from broker.raft.state import State
 from broker.raft.types import Role
 
@@ -25,8 +25,11 @@ def begin(state: State, heir: NodeId) -> None:
     state.transferring_to = heir
     state.transfer_due = Millis(state.now + state.config.transfer_timeout)
     progress = state.progress[heir]
-    send_appends(state, heir, progress)
-    summon(state, heir, progress)
+    if progress.matched == state.log.last_index:
+        summon(state, heir, progress)
+    else:
+        send_appends(state, heir, progress)
+        send_contact(state, heir, progress)
 
 
 def summon(state: State, heir: NodeId, progress: Progress) -> None:
