@@ -80,3 +80,7 @@ class Machine(Protocol):
     def live_entries(self) -> Iterator[tuple[Index, Index]]:
         """Inclusive, ascending, disjoint index ranges of entries whose data the state still refers to. Captured at
         the call, as dump() is."""
+
+    def decode_reply(self, data: bytes | memoryview) -> Any:
+        """A reply of this room, as msgspec encoded it: remembered replies are kept as bytes. Raises
+        msgspec.MsgspecError."""

@@ -18,7 +18,7 @@ class RequestId(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
-    """``room`` names the machine within the group; TICK_ROOM means: only let time pass. ``at``: the proposer's clock."""
+    """``room`` names the machine within the group; TICK_ROOM: only let time pass. ``at``: the proposer's clock."""
 
     at: WallMillis
     room: str
@@ -34,6 +34,6 @@ def encode(envelope: Envelope) -> bytes:
     return _encoder.encode(envelope)
 
 
-def decode(data: bytes) -> Envelope:
+def decode(data: bytes | memoryview) -> Envelope:
     """Raises msgspec.DecodeError when ``data`` is no envelope."""
     return _decoder.decode(data)

@@ -88,8 +88,8 @@ class Send(_Command, frozen=True, tag=5):
     """``count`` messages, encoded in ``messages`` as an array, which apply does not decode: slot k is its k-th element.
 
     ``largest``: size of the largest, checked against the queue's limit; the whole command is refused beyond it
-    (MessageTooLong), the proposer having checked each message before. ``delays``: milliseconds per message, or None when all
-    take the queue's delay.
+    (MessageTooLong), the proposer having checked each message before. ``delays``: milliseconds per message, or None
+    when all take the queue's delay.
     """
 
     count: int

@@ -1,0 +1,215 @@
+"""Messages in flight: received, not deleted, and invisible until their time-out ends.
+
+What one command makes invisible together is one batch: it shares a receipt and an end, and costs one entry in the heap
+of ends. A message belongs to the batch that ``holders`` names for it; whatever older batches still say of it is void.
+Time-outs are deadlines: nothing scans, and heaps are cleaned of void batches as they surface.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, heapreplace
+
+from broker.domain.queues.returned import Row
+
+_LARGE_BATCH = 64
+_SPARE_ENTRIES = 64
+
+
+class Batch:
+    """Keys ascend, and with them the send times. ``repeats`` has first receive time and number of deliveries of those
+    that were received before. The lists never change; ``left`` counts the keys that are still held."""
+
+    __slots__ = ("first", "floor", "keys", "left", "receipt", "received_at", "repeats", "sents", "until")
+
+    def __init__(
+        self,
+        receipt: int,
+        received_at: int,
+        until: int,
+        keys: list[int],
+        sents: list[int],
+        repeats: dict[int, tuple[int, int]] | None,
+    ) -> None:
+        self.receipt = receipt
+        self.received_at = received_at
+        self.until = until
+        self.keys = keys
+        self.sents = sents
+        self.repeats = repeats
+        self.left = len(keys)
+        self.first = 0
+        """No key before this position is held."""
+        self.floor = len(keys) // 2 if len(keys) > _LARGE_BATCH else 1
+        """With fewer left than this it is worth rewriting (or over)."""
+
+    def row(self, key: int, sent: int) -> Row:
+        first, count = (self.repeats or {}).get(key, (self.received_at, 1))
+        return key, sent, first, self.receipt, count
+
+    def live(self, holders: dict[int, Batch]) -> Iterator[Row]:
+        for key, sent in zip(self.keys, self.sents, strict=True):
+            if holders.get(key) is self:
+                yield self.row(key, sent)
+
+
+class _Extension(Batch):
+    """A batch being gathered by one command: its messages are in ``rows``."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, receipt: int, received_at: int, until: int) -> None:
+        super().__init__(receipt, received_at, until, [], [], None)
+        self.rows: dict[int, Row] = {}
+
+
+_Entry = tuple[int, int, Batch]
+"""what the heap is ordered by, a serial number that keeps batches from being compared, the batch"""
+
+
+class InFlight:
+    __slots__ = ("_batches", "_ends", "_extended", "_fronts", "_serial", "holders")
+
+    def __init__(self) -> None:
+        self.holders: dict[int, Batch] = {}
+        self._extended: dict[tuple[int, int], _Extension] = {}
+        """By receipt and new end; empty between commands."""
+        self._ends: list[_Entry] = []
+        self._fronts: list[_Entry] = []
+        """By first key still held: the oldest message in flight is in front."""
+        self._batches = 0
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self.holders)
+
+    def add(self, batch: Batch) -> None:
+        """``holders`` names it for all its keys from now on."""
+        self.holders.update(dict.fromkeys(batch.keys, batch))
+        self._serial += 1
+        self._batches += 1
+        heappush(self._ends, (batch.until, self._serial, batch))
+        heappush(self._fronts, (batch.keys[0], self._serial, batch))
+
+    def release(self, key: int, batch: Batch) -> None:
+        """``batch`` holds the key; nobody does afterwards."""
+        del self.holders[key]
+        batch.left -= 1
+        if batch.left < batch.floor:
+            self.shrink(batch)
+
+    def extend(self, key: int, batch: Batch, until: int) -> None:
+        """Let the time-out of one message, held by ``batch``, end at ``until``. ``settle`` must follow."""
+        if batch.until == until:
+            return
+        extension = self._extended.get((batch.receipt, until))
+        if extension is None:
+            extension = self._extended[batch.receipt, until] = _Extension(batch.receipt, batch.received_at, until)
+        extension.rows[key] = self.withdraw(key, batch)
+        self.holders[key] = extension
+
+    def withdraw(self, key: int, batch: Batch) -> Row:
+        """Release the key and say what is known of its message."""
+        if isinstance(batch, _Extension):
+            del self.holders[key]
+            return batch.rows.pop(key)
+        self.release(key, batch)
+        return batch.row(key, batch.sents[bisect_left(batch.keys, key)])
+
+    def settle(self) -> None:
+        """What was extended together becomes batches."""
+        for extension in self._extended.values():
+            if extension.rows:
+                self.load(extension.receipt, extension.received_at, extension.until, sorted(extension.rows.values()))
+        self._extended.clear()
+
+    def load(self, receipt: int, received_at: int, until: int, rows: list[Row]) -> None:
+        """Hold messages of one delivery; ``rows`` ascend."""
+        repeats = {row[0]: (row[2], row[4]) for row in rows if row[4] > 1}
+        keys, sents = [row[0] for row in rows], [row[1] for row in rows]
+        self.add(Batch(receipt, received_at, until, keys, sents, repeats or None))
+
+    def shrink(self, batch: Batch) -> None:
+        """A batch with little left makes place: for a smaller one, if anything is left."""
+        if batch.left:
+            rows = list(batch.live(self.holders))
+            batch.left = 0
+            self.load(batch.receipt, batch.received_at, batch.until, rows)
+        self._batches -= 1
+        if len(self._ends) > 2 * self._batches + _SPARE_ENTRIES:
+            self._ends = [entry for entry in self._ends if entry[2].left]
+            heapify(self._ends)
+        if len(self._fronts) > 2 * self._batches + _SPARE_ENTRIES:
+            self._fronts = [entry for entry in self._fronts if entry[2].left]
+            heapify(self._fronts)
+
+    def next_end(self) -> int | None:
+        ends = self._ends
+        while ends and not ends[0][2].left:
+            heappop(ends)
+        return ends[0][0] if ends else None
+
+    def end(self, at: int) -> list[Row]:
+        """Let go of everything whose time-out has ended by ``at``."""
+        rows: list[Row] = []
+        ends = self._ends
+        while ends and ends[0][0] <= at:
+            batch = heappop(ends)[2]
+            if batch.left:
+                held = list(batch.live(self.holders))
+                for row in held:
+                    del self.holders[row[0]]
+                rows += held
+                batch.left = 0
+                self._batches -= 1
+        return rows
+
+    def oldest_sent(self) -> int | None:
+        batch = self._oldest_batch()
+        return None if batch is None else batch.sents[batch.first]
+
+    def drop_sent_until(self, instant: int) -> int:
+        """Forget the messages sent at or before ``instant``; how many that were."""
+        before = len(self.holders)
+        holders = self.holders
+        while (batch := self._oldest_batch()) is not None and batch.sents[batch.first] <= instant:
+            keys, sents = batch.keys, batch.sents
+            place = batch.first
+            while place < len(keys) and sents[place] <= instant:
+                if holders.get(keys[place]) is batch:
+                    del holders[keys[place]]
+                    batch.left -= 1
+                place += 1
+            batch.first = place
+            if not batch.left:
+                self.shrink(batch)
+        return before - len(holders)
+
+    # --- inside
+
+    def _oldest_batch(self) -> Batch | None:
+        """The batch whose first key still held (at ``first``) is the least of all."""
+        fronts, holders = self._fronts, self.holders
+        while fronts:
+            key, serial, batch = fronts[0]
+            if not batch.left:
+                heappop(fronts)
+                continue
+            while holders.get(batch.keys[batch.first]) is not batch:
+                batch.first += 1
+            if batch.keys[batch.first] == key:
+                return batch
+            heapreplace(fronts, (batch.keys[batch.first], serial, batch))
+        return None
+
+
+def live_batches(holders: dict[int, Batch]) -> list[Batch]:
+    """The batches that hold anything, by end, receipt and first key held: an order that follows from content alone."""
+    first: dict[int, tuple[int, Batch]] = {}
+    for key, batch in holders.items():
+        known = first.get(id(batch))
+        if known is None or key < known[0]:
+            first[id(batch)] = (key, batch)
+    order = sorted((batch.until, batch.receipt, key) for key, batch in first.values())
+    return [holders[key] for _, _, key in order]
