@@ -1,0 +1,216 @@
+"""The room "directory" of group 0: nodes, groups, and which group holds each named resource.
+
+Implements broker.machine.contract.Machine. Small state, rare changes: what matters is that a lookup costs no scan. It
+knows nothing of what a resource contains, and carries nothing out: services compare it with reality and act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import BrokerError, InvalidArgument, QueueNotFound, Refusal, Unavailable
+from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId
+from broker.base.instants import WallMillis
+from broker.domain.directory import commands
+from broker.domain.directory.commands import Group, Node, Resource
+from broker.domain.directory.resources import ACTIVE, CREATING, DELETING, Resources
+from broker.machine.contract import Applied, Effect, Place
+
+ROOM = "directory"
+VERSION = 1
+_RESOURCES_A_PIECE = 500
+
+_commands = msgspec.msgpack.Decoder(commands.Command)
+_replies = msgspec.msgpack.Decoder(commands.Reply)
+_NOT_FOUND: dict[str, type[BrokerError]] = {"queue": QueueNotFound}
+
+
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """The first piece of a dump; the others are lists of resources, ``resources`` in all."""
+
+    version: int
+    next_id: int
+    nodes: tuple[Node, ...]
+    groups: tuple[Group, ...]
+    resources: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_heads = msgspec.msgpack.Decoder(_Head)
+_resource_lists = msgspec.msgpack.Decoder(list[Resource])
+
+
+class DirectoryMachine:
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, Node] = {}
+        self._groups: dict[GroupId, Group] = {}
+        self._resources = Resources()
+        self._next_id = 1
+        self._topology = commands.TopologyAnswer((), ())
+        self._carry_out: dict[type, Callable[[Any, WallMillis], Any]] = {
+            commands.Bootstrap: self._bootstrap,
+            commands.RegisterNode: self._register,
+            commands.PlaceResource: self._place,
+            commands.ActivateResource: self._activate,
+            commands.RetireResource: self._retire,
+            commands.ForgetResource: self._forget,
+        }
+        self._answer: dict[type, Callable[[Any], Any]] = {
+            commands.FindResource: self._find,
+            commands.ListResources: self._list,
+            commands.Unfinished: lambda question: self._resources.unfinished(question.before),
+            commands.Topology: lambda _: self._topology,
+        }
+
+    # --- the contract
+
+    def apply(self, command: bytes | memoryview, place: Place) -> Applied:
+        """Replies Refused for what cannot be done. Raises msgspec.ValidationError for a command it does not know:
+        a replica that skipped what another one can do would silently differ from it."""
+        decoded = _commands.decode(command)
+        try:
+            reply = self._carry_out[type(decoded)](decoded, place.at)
+        except BrokerError as error:
+            reply = commands.Refused(Refusal.of(error))
+        return Applied(reply)
+
+    def advance(self, at: WallMillis) -> tuple[Effect, ...]:  # noqa: ARG002 - nothing here changes by time alone
+        return ()
+
+    def query(self, question: Any, at: WallMillis) -> Any:  # noqa: ARG002
+        return self._answer[type(question)](question)
+
+    def next_deadline(self) -> WallMillis | None:
+        return None
+
+    def dump(self) -> Iterator[bytes]:
+        resources = list(self._resources)
+        head = _Head(VERSION, self._next_id, self._topology.nodes, self._topology.groups, len(resources))
+        return _pieces(head, resources)
+
+    def load(self, pieces: Iterable[bytes]) -> None:
+        source = iter(pieces)
+        resources: list[Resource] = []
+        try:
+            head = _heads.decode(next(source, b""))
+            if head.version > VERSION:
+                raise ValueError(
+                    f"the dump of the directory has version {head.version}, this node reads up to {VERSION}"
+                )
+            for piece in source:
+                resources += _resource_lists.decode(piece)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"the dump of the directory is damaged: {error}") from error
+        if len(resources) != head.resources:
+            raise ValueError(f"the dump of the directory should hold {head.resources} resources, not {len(resources)}")
+        self._next_id = head.next_id
+        self._nodes = {node.id: node for node in head.nodes}
+        self._groups = {group.id: group for group in head.groups}
+        self._resources = Resources(resources)
+        self._refresh()
+
+    def live_entries(self) -> Iterator[tuple[Index, Index]]:
+        return iter(())
+
+    def decode_reply(self, data: bytes | memoryview) -> Any:
+        return _replies.decode(data)
+
+    # --- commands
+
+    def _bootstrap(self, command: commands.Bootstrap, _: WallMillis) -> commands.Done:
+        if not self._nodes and not self._groups:
+            self._nodes = {node.id: node for node in command.nodes}
+            self._groups = {group.id: group for group in command.groups}
+            self._refresh()
+        return commands.Done()
+
+    def _register(self, command: commands.RegisterNode, _: WallMillis) -> commands.Done:
+        node = command.node
+        known = self._nodes.get(node.id)
+        if known is not None and known.zone != node.zone:
+            raise InvalidArgument(
+                f"node {node.id} is in zone {known.zone} and cannot move to zone {node.zone}: give it a new name"
+            )
+        self._nodes[node.id] = node
+        self._refresh()
+        return commands.Done()
+
+    def _place(self, command: commands.PlaceResource, at: WallMillis) -> commands.Placed:
+        existing = self._resources.by_name(command.kind, command.name)
+        if existing is not None:
+            if existing.state == DELETING:
+                raise Unavailable(f"{command.kind} {command.name} is still being deleted: try again in a moment")
+            return commands.Placed(existing, False)
+        data_groups = [group for group in self._groups if group != DIRECTORY_GROUP]
+        if not data_groups:
+            raise Unavailable(
+                f"no data groups to hold {command.kind} {command.name}: the cluster is still being set up"
+            )
+        group = min(data_groups, key=lambda each: (self._resources.count_in(each), each))
+        resource = Resource(command.kind, command.name, self._next_id, group, CREATING, at)
+        self._next_id += 1
+        self._resources.put(resource)
+        return commands.Placed(resource, True)
+
+    def _activate(self, command: commands.ActivateResource, at: WallMillis) -> commands.Done:
+        resource = self._known(command.kind, command.id)
+        if resource.state == DELETING:
+            raise _not_found(command.kind, command.id, "it is being deleted")
+        self._change(resource, ACTIVE, at)
+        return commands.Done()
+
+    def _retire(self, command: commands.RetireResource, at: WallMillis) -> commands.Done:
+        self._change(self._known(command.kind, command.id), DELETING, at)
+        return commands.Done()
+
+    def _forget(self, command: commands.ForgetResource, _: WallMillis) -> commands.Done:
+        """Gone already: done."""
+        resource = self._resources.by_id(command.kind, command.id)
+        if resource is not None and resource.state != DELETING:
+            raise InvalidArgument(
+                f"{command.kind} {resource.name} (id {command.id}) is {resource.state}: retire it before forgetting it"
+            )
+        self._resources.remove(command.kind, command.id)
+        return commands.Done()
+
+    # --- questions
+
+    def _find(self, question: commands.FindResource) -> Resource | None:
+        resource = self._resources.by_name(question.kind, question.name)
+        return None if resource is None or resource.state == DELETING else resource
+
+    def _list(self, question: commands.ListResources) -> commands.ResourcePage:
+        return commands.ResourcePage(
+            *self._resources.page(question.kind, question.prefix, question.after, question.limit)
+        )
+
+    # --- inside
+
+    def _known(self, kind: str, identity: int) -> Resource:
+        resource = self._resources.by_id(kind, identity)
+        if resource is None:
+            raise _not_found(kind, identity, "it was deleted, or never placed")
+        return resource
+
+    def _change(self, resource: Resource, state: str, at: WallMillis) -> None:
+        if resource.state != state:
+            self._resources.put(msgspec.structs.replace(resource, state=state, since=at))
+
+    def _refresh(self) -> None:
+        self._topology = commands.TopologyAnswer(
+            tuple(self._nodes[node] for node in sorted(self._nodes)),
+            tuple(self._groups[group] for group in sorted(self._groups)),
+        )
+
+
+def _not_found(kind: str, identity: int, why: str) -> BrokerError:
+    return _NOT_FOUND.get(kind, InvalidArgument)(f"no {kind} with id {identity}: {why}")
+
+
+def _pieces(head: _Head, resources: list[Resource]) -> Iterator[bytes]:
+    yield _encode(head)
+    for start in range(0, len(resources), _RESOURCES_A_PIECE):
+        yield _encode(resources[start : start + _RESOURCES_A_PIECE])
