@@ -1,0 +1,83 @@
+"""Finding entries: among the recent ones in memory, else by their place in the log's files."""
+
+from __future__ import annotations
+
+from broker.base.ids import GroupId, Index
+from broker.raft.types import Entry
+from broker.storage.books import Books
+from broker.storage.index import OFFSET_BITS
+from broker.storage.reader import Reader
+from broker.storage.tail import Tail
+
+
+class Entries:
+    """``carried``: entries staged as carried and not durable yet, by (group, index); shared with the store."""
+
+    def __init__(self, books: Books, reader: Reader) -> None:
+        self._books = books
+        self._reader = reader
+        self.tails: dict[int, Tail] = {}
+        self.carried: dict[tuple[int, int], Entry] = {}
+
+    def tail(self, group: int) -> Tail:
+        """Made when the group is new here."""
+        tail = self.tails.get(group)
+        if tail is None:
+            tail = self.tails[group] = Tail()
+        return tail
+
+    def one(self, group: GroupId, index: Index) -> Entry | None:
+        """Raises DataCorrupt."""
+        tail = self.tails.get(group)
+        if tail is None:
+            return None
+        place = index - tail.recent_first
+        if 0 <= place < len(tail.recent):
+            return tail.recent[place]
+        places = self._books.group(group).index
+        in_log = index <= tail.last and not tail.resets
+        location = places.find(index) if in_log else places.find_old(index)
+        if location:
+            return self._reader.entries([location], group, index)[0]
+        return self.carried.get((group, index))
+
+    def range(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:
+        """Raises DataCorrupt."""
+        tail = self.tails.get(group)
+        if tail is None or first < tail.first:
+            return []
+        last = Index(min(last, tail.last))
+        if first > last:
+            return []
+        if first >= tail.recent_first:
+            return tail.recent_from(first, last, max_bytes)
+        stop = min(last + 1, tail.recent_first)
+        found, size = self._stored(group, first, stop, max_bytes)
+        if len(found) == stop - first and stop <= last:
+            for entry in tail.recent_from(stop, last, max_bytes):
+                size += len(entry.data)
+                if size > max_bytes:
+                    break
+                found.append(entry)
+        return found
+
+    def _stored(self, group: int, first: int, stop: int, max_bytes: int) -> tuple[list[Entry], int]:
+        """Entries from ``first`` up to before ``stop``, as far as ``max_bytes`` go; and their bytes of data."""
+        places = self._books.group(group).index
+        found: list[Entry] = []
+        size = 0
+        place = first
+        while place < stop:
+            guess = (max_bytes - size) // self._typical_size(places.find(place)) + 1
+            begin = place - places.base
+            for entry in self._reader.entries(places.log[begin : begin + min(guess, stop - place)], group, place):
+                if found and size + len(entry.data) > max_bytes:
+                    return found, size
+                size += len(entry.data)
+                found.append(entry)
+                place += 1
+        return found, size
+
+    def _typical_size(self, location: int) -> int:
+        book = self._books.segments[location >> OFFSET_BITS]
+        return book.record_bytes // book.records + 1

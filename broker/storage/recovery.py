@@ -1,0 +1,328 @@
+"""Reading the log back after a stop or a crash: what is certain is taken, what is torn cut, what is damaged named.
+
+A batch is written only after the one before it is durable, so a crash can tear only the last one. Recovery takes
+consecutive blocks; where they end, it looks for proof that more was written: a block header with a later sequence
+number in the rest of the segment or in a later one, or a later preamble that lists a longer segment. With proof, bytes
+that had been confirmed are gone: DataCorrupt. Without, the last batch was never confirmed to anybody, and is cut.
+
+One case cannot be told apart: damage to the very last batch that was confirmed, with nothing written after it, looks
+like a batch that was torn. The replicas that confirmed it with this one still have it.
+
+Before anything is said of what was read, the last block is written again and synced: the process that wrote it may have
+died between its write and its sync, or after a sync that failed, and what was read may have come from memory only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from broker.base.errors import DataCorrupt
+from broker.raft.types import EntryKind, HardState, Membership
+from broker.storage import layout, segment
+from broker.storage.books import Books, GroupBook, Preamble, SegmentBook, sorted_segments
+from broker.storage.damage import corrupt
+from broker.storage.disk import Disk, DiskFile
+from broker.storage.index import OFFSET_BITS, segment_counts
+from broker.storage.operations import MarkNote
+from broker.storage.segment import BLOCK_HEADER_BYTES, Damage, Record
+from broker.storage.term_runs import runs_of
+
+_WINDOW = 4 * 1024 * 1024
+"""Bytes read at once."""
+
+_decode_preamble = msgspec.msgpack.Decoder(Preamble).decode
+_decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
+_decode_mark = msgspec.msgpack.Decoder(MarkNote).decode
+_decode_number = msgspec.msgpack.Decoder(int).decode
+_decode_membership = msgspec.msgpack.Decoder(Membership).decode
+
+
+class Block(msgspec.Struct, frozen=True):
+    offset: int
+    sequence: int
+    base: int
+    """Where in the file ``window`` begins."""
+    window: bytes
+    records: list[Record]
+
+
+class Recovery:
+    """One pass over the log; fills ``books``. Afterwards ``last`` is the segment to go on in, None for an empty log."""
+
+    def __init__(self, disk: Disk, magic: bytes) -> None:
+        self._disk = disk
+        self._magic = magic
+        self.books = Books()
+        self.last: SegmentBook | None = None
+        self.sequence = 0
+        self.unused: list[tuple[int, int]] = []
+        """Segment files (number, size) in which nothing counts."""
+        self._listed: dict[int, int] = {}
+        self._last_block: tuple[int, int] | None = None
+        self._memberships: dict[int, dict[int, tuple[int, bytes]]] = {}
+
+    def run(self) -> None:
+        """Raises DataCorrupt."""
+        names = self._disk.names(layout.WAL)
+        for number in sorted(found for found in map(layout.segment_number, names) if found is not None):
+            self._read_segment(number)
+        self._expect_listed_segments()
+        self._expect_nothing_later()
+        self._expect_whole_logs()
+        self._confirm_tail()
+
+    def memberships(self, group: int) -> list[tuple[int, Membership]]:
+        """Of the MEMBERSHIP entries behind the group's mark, ascending."""
+        book = self.books.groups[group]
+        after = book.mark.index if book.mark is not None else 0
+        return [
+            (index, _decode_membership(data))
+            for index, (term, data) in sorted(self._memberships.get(group, {}).items())
+            if after < index <= book.index.last and book.index.base <= index and book.terms.at(index) == term
+        ]
+
+    # --- segments and blocks
+
+    def _read_segment(self, number: int) -> None:
+        file = self._disk.open(layout.segment_path(number))
+        try:
+            book = SegmentBook(number, file.size())
+            for block in self._blocks(file, book):
+                if not book.last_sequence:
+                    self._begin_segment(book, block)
+                self._apply_block(book, block)
+                book.last_sequence = self.sequence = block.sequence
+                self._last_block = (block.offset, book.end - block.offset)
+        finally:
+            file.close()
+        if book.last_sequence:
+            self.last = book
+        else:
+            self.unused.append((number, book.size))
+
+    def _blocks(self, file: DiskFile, book: SegmentBook) -> Iterator[Block]:
+        """Valid consecutive blocks from the beginning; moves ``book.end`` behind each."""
+        base, window = 0, file.read_at(_WINDOW, 0)
+        while True:
+            at = book.end - base
+            if at + BLOCK_HEADER_BYTES > len(window):
+                base, window, at = book.end, file.read_at(_WINDOW, book.end), 0
+            header = segment.decode_block_header(window, at, self._magic, book.number)
+            if header is None or header.sequence <= self.sequence:
+                return
+            if book.last_sequence and header.sequence != self.sequence + 1:
+                return
+            size = BLOCK_HEADER_BYTES + header.length
+            if at + size > len(window):
+                base, window, at = book.end, file.read_at(max(_WINDOW, size), book.end), 0
+            try:
+                records = segment.decode_block(window, at + BLOCK_HEADER_BYTES, header)
+            except Damage:
+                return
+            offset = book.end
+            book.end += size
+            yield Block(offset, header.sequence, base, window, records)
+
+    def _begin_segment(self, book: SegmentBook, block: Block) -> None:
+        first = block.records[0]
+        if first.type != segment.PREAMBLE:
+            raise self._corrupt(book.number, block.offset, "the segment does not begin with a preamble")
+        preamble = _decode_preamble(self._data(block, first))
+        previous = self.books.segments.get(book.number - 1)
+        if previous is not None:
+            if block.sequence != self.sequence + 1:
+                raise self._lost(previous, f"segment {book.number} begins with block {block.sequence}")
+            if self.books.images() != preamble.groups:
+                what = f"the preamble does not agree with what segment {previous.number} left"
+                raise self._corrupt(book.number, block.offset, what)
+        else:
+            for image in preamble.groups:
+                self.books.adopt(image)
+        self.books.segments[book.number] = book
+        self._listed = {image.number: image.last_sequence for image in preamble.segments}
+
+    # --- records
+
+    def _apply_block(self, book: SegmentBook, block: Block) -> None:
+        records = block.records
+        place = 0
+        while place < len(records):
+            record = records[place]
+            if not segment.is_known(record):
+                what = f"record of unknown type {record.type}, kind {record.kind}"
+                raise self._corrupt(book.number, block.base + record.offset, what, record.group)
+            if record.type == segment.ENTRY:
+                place = self._apply_entries(book, block, place)
+                continue
+            if record.type in segment.ENTRY_TYPES:
+                self._apply_copy(book, block, record)
+            elif record.type != segment.PREAMBLE:
+                self._apply_note(book, block, record)
+            place += 1
+
+    def _apply_entries(self, book: SegmentBook, block: Block, place: int) -> int:
+        """All consecutive entries of one group at once; returns the place behind them."""
+        records = block.records
+        first = records[place]
+        group, index = first.group, first.index
+        base = (book.number << OFFSET_BITS) + block.base
+        locations: list[int] = []
+        terms: list[tuple[int, int]] = []
+        written = 0
+        while place < len(records):
+            record = records[place]
+            if record.type != segment.ENTRY or record.group != group or record.index != index:
+                break
+            place += 1
+            locations.append(base + record.offset)
+            if not terms or terms[-1][1] != record.term:
+                terms.append((index, record.term))
+            if record.kind == EntryKind.MEMBERSHIP:
+                self._note_membership(block, record)
+            written += record.length
+            index += 1
+        try:
+            self.books.append(group, first.index, locations, runs_of(terms), book)
+        except ValueError as error:
+            raise self._corrupt(book.number, block.base + first.offset, str(error), group) from None
+        self._count(book, len(locations), written)
+        return place
+
+    def _apply_copy(self, book: SegmentBook, block: Block, record: Record) -> None:
+        location = (book.number << OFFSET_BITS) + block.base + record.offset
+        if record.type == segment.CARRIED:
+            self.books.carry(record.group, record.index, location)
+        else:
+            self.books.moved_before(record.group, record.index, record.term, location)
+            if record.kind == EntryKind.MEMBERSHIP:
+                self._note_membership(block, record)
+        self._count(book, 1, record.length)
+
+    def _apply_note(self, book: SegmentBook, block: Block, record: Record) -> None:
+        data = self._data(block, record)
+        group = self.books.group(record.group) if record.type != segment.FREED else GroupBook()
+        if record.type == segment.HARD_STATE:
+            group.hard_state = _decode_hard_state(data)
+        elif record.type == segment.MARK:
+            note = _decode_mark(data)
+            group.mark, group.mark_name = note.mark, note.name
+        elif record.type == segment.FLOOR:
+            self.books.trim(record.group, _decode_number(data))
+        elif record.type == segment.RESET:
+            note = _decode_mark(data)
+            self.books.reset(record.group, note.mark, note.name, book)
+        else:
+            number = _decode_number(data)
+            self._listed.pop(number, None)
+            freed = self.books.segments.pop(number, None)
+            if freed is not None:
+                self.unused.append((number, freed.size))
+
+    def _note_membership(self, block: Block, record: Record) -> None:
+        self._memberships.setdefault(record.group, {})[record.index] = (record.term, self._data(block, record))
+
+    def _count(self, book: SegmentBook, records: int, data_bytes: int) -> None:
+        book.records += records
+        book.record_bytes += data_bytes + records * segment.RECORD_HEAD_BYTES
+
+    def _data(self, block: Block, record: Record) -> bytes:
+        start = record.offset + segment.RECORD_HEAD_BYTES
+        return block.window[start : start + record.length]
+
+    # --- what must hold at the end
+
+    def _expect_listed_segments(self) -> None:
+        for number, last_sequence in self._listed.items():
+            book = self.books.segments.get(number)
+            if book is None:
+                raise self._corrupt(
+                    number, 0, f"segment with blocks up to {last_sequence} is missing or damaged at its beginning"
+                )
+            if book.last_sequence != last_sequence:
+                raise self._lost(book, f"a later preamble lists block {last_sequence} there")
+        if self.last is not None:
+            for book in sorted_segments(self.books.segments.values()):
+                if book.number not in self._listed and book is not self.last:
+                    del self.books.segments[book.number]
+                    self.unused.append((book.number, book.size))
+
+    def _expect_nothing_later(self) -> None:
+        """Proof of a later block means that what is missing before it had been confirmed."""
+        places = [(self.last.number, self.last.end, self.last.size)] if self.last is not None else []
+        after = self.last.number if self.last is not None else 0
+        places += [(number, 0, size) for number, size in self.unused if number > after]
+        for number, offset, size in places:
+            later = self._later_block(number, offset, size)
+            if later is not None:
+                what = f"block {later[1]} follows at offset {later[0]} of segment {number}"
+                if self.last is None:
+                    raise self._corrupt(number, 0, f"expected block 1; {what}")
+                raise self._lost(self.last, what)
+
+    def _later_block(self, number: int, offset: int, size: int) -> tuple[int, int] | None:
+        """Offset and sequence of a header that was written after the next expected block."""
+        prefix = segment.block_prefix(self._magic, number)
+        file = self._disk.open(layout.segment_path(number))
+        try:
+            while offset < size:
+                window = file.read_at(_WINDOW + BLOCK_HEADER_BYTES, offset)
+                at = window.find(prefix)
+                while at >= 0:
+                    header = segment.decode_block_header(window, at, self._magic, number)
+                    if header is not None and header.sequence > self.sequence + 1:
+                        return offset + at, header.sequence
+                    at = window.find(prefix, at + 1)
+                offset += _WINDOW
+        finally:
+            file.close()
+        return None
+
+    def _expect_whole_logs(self) -> None:
+        for group, book in self.books.groups.items():
+            index = book.index
+            missing = segment_counts(index.log).keys() - self.books.segments.keys()
+            if missing:
+                place = next(i for i, location in enumerate(index.log) if location >> OFFSET_BITS in missing)
+                what = f"entry {index.base + place} of a log from {index.base} to {index.last} is in no segment"
+                raise corrupt(layout.WAL, 0, what, group)
+            if segment_counts(index.old_locations).keys() - self.books.segments.keys():
+                index.keep_old(lambda location: location >> OFFSET_BITS in self.books.segments)
+        self.books.recount()
+
+    def _confirm_tail(self) -> None:
+        if self.last is None or self._last_block is None:
+            return
+        offset, size = self._last_block
+        file = self._disk.open(layout.segment_path(self.last.number))
+        try:
+            file.write_at(file.read_at(size, offset), offset)
+            file.sync()
+        finally:
+            file.close()
+        self._disk.sync_directory(layout.WAL)
+
+    def _lost(self, book: SegmentBook, proof: str) -> DataCorrupt:
+        what = f"expected block {book.last_sequence + 1}, which had been written: {proof}"
+        return self._corrupt(book.number, book.end, what + self._suspect(book))
+
+    def _suspect(self, book: SegmentBook) -> str:
+        """What can be said of the damaged block: the record whose checksum fails, and so the group."""
+        file = self._disk.open(layout.segment_path(book.number))
+        try:
+            head = file.read_at(BLOCK_HEADER_BYTES, book.end)
+            header = segment.decode_block_header(head, 0, self._magic, book.number)
+            if header is None:
+                return "; no block header is there"
+            raw = file.read_at(BLOCK_HEADER_BYTES + header.length, book.end)
+        finally:
+            file.close()
+        try:
+            segment.decode_block(raw, BLOCK_HEADER_BYTES, header)
+        except Damage as damage:
+            return f"; {damage} at offset {book.end + damage.offset}"
+        return f"; block {header.sequence} is there"
+
+    def _corrupt(self, number: int, offset: int, what: str, group: int | None = None) -> DataCorrupt:
+        return corrupt(layout.segment_path(number), offset, what, group)

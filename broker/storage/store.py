@@ -1,0 +1,361 @@
+"""The storage floor's front door: everything a node's replicas must not forget, under one lock, in one log.
+
+The loop stages and seals; ``commit`` blocks and may run on a writing thread, one at a time, in order, while the loop
+stages the next batch. What is staged is readable at once. Only ``commit``, ``prepare_spare``, ``begin_snapshot`` with
+its writer, and the pieces of ``open_snapshot`` may be used outside the loop's thread. Nothing here knows what an entry
+means.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import msgspec
+
+from broker.base.ids import GroupId, Index, NodeId, Term
+from broker.raft.types import Entry, HardState, Membership, SnapshotMark
+from broker.storage import layout, manifest, segment
+from broker.storage.books import SegmentBook
+from broker.storage.compaction import Compaction
+from broker.storage.disk import Disk, StorageLocked
+from broker.storage.draft import Draft
+from broker.storage.entries import Entries
+from broker.storage.index import OFFSET_BITS
+from broker.storage.operations import Append, Carry, Move, Reset, SetFloor, SetHardState, SetMark
+from broker.storage.pool import SegmentPool
+from broker.storage.reader import Reader
+from broker.storage.recovery import Recovery
+from broker.storage.retention import Retention
+from broker.storage.segment import BLOCK_HEADER_BYTES, node_magic
+from broker.storage.settings import StorageSettings
+from broker.storage.snapshots import SnapshotFiles, SnapshotWriter
+from broker.storage.tail import Cache, Tail, next_index
+from broker.storage.term_runs import TermRuns, runs_of
+from broker.storage.wal import Batch, Wal
+
+__all__ = ["Batch", "Recovered", "SnapshotWriter", "StorageLocked", "StorageSettings", "Store", "StoreStats"]
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What a replica finds of its past. ``memberships``: those appended behind the mark, ascending."""
+
+    hard_state: HardState
+    mark: SnapshotMark | None
+    first_index: Index
+    last_index: Index
+    term_runs: tuple[tuple[Index, Term], ...]
+    """Where each run of entries of one term begins, from ``first_index`` to ``last_index``."""
+    memberships: tuple[tuple[Index, Membership], ...]
+
+
+class StoreStats(msgspec.Struct, frozen=True):
+    """Counters since the store was opened; sizes in bytes."""
+
+    segments: int
+    spare_segments: int
+    total_bytes: int
+    live_bytes: int
+    free_disk_bytes: int
+    cached_bytes: int
+    index_entries: int
+    batches: int
+    bytes_written: int
+    sync_microseconds: tuple[int, ...]
+    """Of the syncs since the last call of ``stats``."""
+
+
+class Store:
+    """Opening reads the whole log. Raises StorageLocked, InvalidArgument (another's directory), DataCorrupt."""
+
+    def __init__(self, disk: Disk, settings: StorageSettings, *, node: NodeId, cluster: str) -> None:
+        self._disk = disk
+        self._settings = settings
+        self._lock = disk.lock(layout.LOCK)
+        try:
+            disk.make_directory(layout.WAL)
+            disk.make_directory(layout.SNAPSHOTS)
+            manifest.claim(disk, cluster, node)
+            self._open(node_magic(cluster, node))
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, magic: bytes) -> None:
+        recovery = Recovery(self._disk, magic)
+        recovery.run()
+        self._books = recovery.books
+        self._snapshots = SnapshotFiles(self._disk)
+        marked = {group: book.mark_name for group, book in self._books.groups.items() if book.mark is not None}
+        self._snapshots.take_stock(marked)
+        self._pool = SegmentPool(self._disk, self._settings)
+        for number, size in recovery.unused:
+            self._pool.release(number, size)
+        self._wal = Wal(self._disk, self._pool, magic, self._settings.segment_bytes)
+        if recovery.last is not None:
+            self._wal.continue_after(recovery.last, recovery.sequence)
+        self._reader = Reader(self._disk, self._settings.open_segments)
+        self._entries = Entries(self._books, self._reader)
+        self._retention = Retention(self._books)
+        self._compaction = Compaction(self._books, self._reader, magic, self._settings.compact_below)
+        self._cache = Cache(self._settings.cache_bytes)
+        self._draft = Draft()
+        self._under_way: deque[tuple[Batch, int]] = deque()
+        self._recovered: dict[int, Recovered] = {}
+        for group in self._books.groups:
+            self._recover_group(group, recovery)
+
+    def _recover_group(self, group: int, recovery: Recovery) -> None:
+        book = self._books.groups[group]
+        first, last = book.index.base, book.index.last
+        tail = self._entries.tails[group] = Tail(first, last, TermRuns(book.terms.all()))
+        tail.mark, tail.mark_name = book.mark, book.mark_name
+        self._recovered[group] = Recovered(
+            book.hard_state,
+            book.mark,
+            Index(first),
+            Index(last),
+            tuple((Index(start), Term(term)) for start, term in book.terms.within(first, last)),
+            tuple((Index(index), membership) for index, membership in recovery.memberships(group)),
+        )
+
+    def recovered(self, group: GroupId) -> Recovered | None:
+        """As it was when the store was opened. None: the group has never been here."""
+        return self._recovered.get(group)
+
+    def groups(self) -> list[GroupId]:
+        return [GroupId(group) for group in sorted(self._entries.tails)]
+
+    # --- staging
+
+    def stage_entries(self, group: GroupId, entries: list[Entry]) -> None:
+        """Append; replaces what the log held from the first one's index on. Raises ValueError if they leave a gap."""
+        if not entries:
+            return
+        tail = self._entries.tail(group)
+        first = next_index(entries, tail.last)
+        if first < tail.first:
+            raise ValueError(f"group {group}: entry {first} lies before the log's beginning {tail.first}")
+        if first <= tail.last:
+            self._cache.cut(tail, first, self._appends_of(group))
+        draft = self._draft
+        offsets = draft.encode(segment.ENTRY, group, entries)
+        last = entries[-1]
+        if entries[0].term == last.term:
+            runs = [(int(first), int(last.term))]
+        else:
+            runs = runs_of([(entry.index, entry.term) for entry in entries])
+        draft.operations.append(Append(group, first, last.index, offsets, runs))
+        tail.terms.replace(runs)
+        tail.last = last.index
+        self._cache.add(tail, entries)
+
+    def stage_hard_state(self, group: GroupId, state: HardState) -> None:
+        self._entries.tail(group)
+        self._draft.note(SetHardState(group, state))
+
+    def stage_snapshot_mark(self, group: GroupId, mark: SnapshotMark, name: str) -> None:
+        """The snapshot ``name``, durable already, counts from now on; the one before goes when this is durable."""
+        tail = self._entries.tail(group)
+        tail.mark, tail.mark_name = mark, name
+        self._draft.marked[group] = name
+        self._draft.note(SetMark(group, mark, name))
+
+    def stage_reset(self, group: GroupId, mark: SnapshotMark, name: str) -> None:
+        """A received snapshot counts; the log is dropped and continues after ``mark``. Carried entries stay."""
+        tail = self._entries.tail(group)
+        self._cache.cut(tail, tail.recent_first, self._appends_of(group))
+        tail.mark, tail.mark_name = mark, name
+        tail.first, tail.last = mark.index + 1, mark.index
+        tail.recent_first = tail.first
+        tail.terms.reset(mark.index, mark.term)
+        tail.resets += 1
+        self._draft.marked[group] = name
+        self._draft.reset.append(group)
+        self._draft.note(Reset(group, mark, name))
+
+    def stage_carried(self, group: GroupId, entries: list[Entry]) -> None:
+        """Committed entries that came with a snapshot: kept as long as they are live, never part of the log."""
+        if not entries:
+            return
+        self._entries.tail(group)
+        draft = self._draft
+        offsets = draft.encode(segment.CARRIED, group, entries)
+        draft.operations.append(Carry(group, [entry.index for entry in entries], offsets))
+        for entry in entries:
+            self._entries.carried[group, entry.index] = entry
+
+    def retain(self, group: GroupId, mark_index: Index, live: Iterable[tuple[Index, Index]], keep_from: Index) -> None:
+        """Entries up to ``mark_index`` outside ``live`` (inclusive ascending ranges) may be forgotten, but the log
+        keeps what it holds from ``keep_from`` on. Takes effect with the next batch; many ranges, little by little."""
+        tail = self._entries.tail(group)
+        first = min(keep_from, mark_index + 1, tail.last + 1)
+        if first > tail.first:
+            tail.first = first
+            tail.terms.trim(first)
+            self._draft.note(SetFloor(group, first))
+        self._draft.retained.append((group, [(int(start), int(end)) for start, end in live], mark_index))
+
+    # --- batches
+
+    def seal(self) -> Batch | None:
+        """All that was staged since the last seal, as one batch to commit; None if nothing was."""
+        self._settle()
+        draft = self._draft
+        if not draft.operations:
+            self._begin_retentions(draft)
+            return None
+        self._draft = Draft()
+        head: list[bytes] = []
+        if not self._wal.fits(draft.size):
+            preamble = msgspec.msgpack.encode(self._books.preamble())
+            head = list(segment.encode_record(segment.PREAMBLE, 0, preamble))
+        ahead = sum(map(len, head))
+        place = self._wal.place(ahead + draft.size)
+        base = (place.segment << OFFSET_BITS) + place.offset + BLOCK_HEADER_BYTES + ahead
+        if place.begins_segment:
+            self._books.segments[place.segment] = SegmentBook(place.segment, place.segment_size)
+        written = self._books.segments[place.segment]
+        for operation in draft.operations:
+            operation.sealed(self._books, base, written)
+        written.record_bytes += draft.entry_bytes
+        batch = self._wal.seal(place, head + draft.pieces, ahead + draft.size, draft.operations)
+        written.last_sequence = batch.sequence
+        written.end = batch.offset + BLOCK_HEADER_BYTES + batch.size
+        batch.freed = list(draft.freed.items())
+        for group in draft.reset:
+            self._entries.tails[group].resets -= 1
+        for group, name in draft.marked.items():
+            batch.stale_snapshots += self._snapshots.superseded(group, name)
+        self._under_way.append((batch, base))
+        self._begin_retentions(draft)
+        return batch
+
+    def commit(self, batch: Batch) -> None:
+        """Write and sync. Blocking; any thread, one at a time, in order.
+
+        Raises DiskFull: the batch does not count, and may be committed again when there is room. OSError: the disk
+        failed; from then on every commit raises, and only a restart (which reads what the disk holds) helps.
+        """
+        self._wal.commit(batch)
+
+    def prepare_spare(self) -> bool:
+        """Make one segment ready ahead of need; whether one was made. Blocking: call it off the loop when
+        ``wants_spare``. Raises DiskFull, OSError."""
+        return self._pool.prepare()
+
+    @property
+    def wants_spare(self) -> bool:
+        return self._pool.wants_spare
+
+    # --- reading
+
+    def read(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:
+        """Consecutive entries of the log from ``first``, not beyond ``last``: about ``max_bytes`` of data, at least one
+        if the first is there, none otherwise. Raises DataCorrupt."""
+        return self._entries.range(group, first, last, max_bytes)
+
+    def read_one(self, group: GroupId, index: Index) -> Entry | None:
+        """An entry of the log, or an older one that is still live; None when there is none. Raises DataCorrupt."""
+        return self._entries.one(group, index)
+
+    def term_at(self, group: GroupId, index: Index) -> Term | None:
+        """Of an entry of the log, of the one just before it, or of the snapshot's last."""
+        tail = self._entries.tails.get(group)
+        if tail is None:
+            return Term(0) if index == 0 else None
+        return tail.term_at(index)
+
+    def bounds(self, group: GroupId) -> tuple[Index, Index]:
+        """First and last index of the log; last is first - 1 when it is empty."""
+        tail = self._entries.tails.get(group)
+        return (Index(1), Index(0)) if tail is None else (Index(tail.first), Index(tail.last))
+
+    # --- snapshots
+
+    def begin_snapshot(self, group: GroupId, mark: SnapshotMark) -> SnapshotWriter:
+        """A new snapshot file; it counts when its name is staged. Any thread. Raises DiskFull, OSError."""
+        return self._snapshots.begin(group, mark)
+
+    def open_snapshot(self, group: GroupId) -> tuple[SnapshotMark, Iterator[bytes]] | None:
+        """The snapshot that counts: its mark and its pieces, each verified as it is read (DataCorrupt)."""
+        tail = self._entries.tails.get(group)
+        if tail is None or tail.mark is None:
+            return None
+        return tail.mark, self._snapshots.read(group, tail.mark_name)
+
+    # --- room
+
+    def compaction_step(self, max_bytes: int) -> bool:
+        """Work a bounded time at giving room back: forget what is dead, stage copies of about ``max_bytes`` of live
+        entries, free empty segments. The caller seals and commits; True if there is more to do. Raises DataCorrupt."""
+        self._settle()
+        if self._retention.pending:
+            self._retention.slice()
+            return True
+        durable = self._wal.durable_sequence
+        draft = self._draft
+        for book in self._compaction.dead(durable):
+            if book.number not in draft.freed:
+                draft.free(book.number, book.size)
+                self._reader.forget(book.number)
+        copies = self._compaction.copies(durable, max_bytes)
+        if copies is None:
+            return False
+        for group, moving in copies.items():
+            entries = moving.entries
+            offsets = draft.encode(segment.MOVED, group, entries)
+            draft.operations.append(Move(group, [entry.index for entry in entries], moving.locations, offsets))
+        return True
+
+    def stats(self) -> StoreStats:
+        segments = self._books.segments.values()
+        syncs = self._wal.sync_times
+        indexes = [book.index for book in self._books.groups.values()]
+        return StoreStats(
+            segments=len(segments),
+            spare_segments=self._pool.spares,
+            total_bytes=sum(book.size for book in segments),
+            live_bytes=sum(book.live_bytes for book in segments),
+            free_disk_bytes=self._disk.free_bytes(),
+            cached_bytes=self._cache.bytes,
+            index_entries=sum(len(index.log) + len(index.old_indexes) for index in indexes),
+            batches=self._wal.durable,
+            bytes_written=self._wal.bytes_written,
+            sync_microseconds=tuple(syncs.popleft() for _ in range(len(syncs))),
+        )
+
+    def close(self) -> None:
+        """Let go of files and lock. What was not committed is lost."""
+        self._reader.close()
+        self._wal.close()
+        self._lock.release()
+
+    # --- inside
+
+    def _settle(self) -> None:
+        """Take notice of what has become durable."""
+        while self._under_way and self._under_way[0][0].number <= self._wal.durable:
+            batch, base = self._under_way.popleft()
+            for operation in batch.operations:
+                operation.settled(self._books, base)
+                if type(operation) is Append:
+                    self._cache.may_go(self._entries.tails[operation.group], operation)
+                elif type(operation) is Carry:
+                    for index in operation.indexes:
+                        self._entries.carried.pop((operation.group, index), None)
+            batch.operations = []
+        self._cache.shrink()
+
+    def _appends_of(self, group: GroupId) -> list[Append]:
+        """Of one group, staged or sealed, not known to be durable."""
+        operations = chain(self._draft.operations, *(batch.operations for batch, _ in self._under_way))
+        return [each for each in operations if type(each) is Append and each.group == group]
+
+    def _begin_retentions(self, draft: Draft) -> None:
+        for group, live, upto in draft.retained:
+            self._retention.start(group, live, upto)
+        if draft.retained:
+            draft.retained.clear()
+            self._retention.slice()
