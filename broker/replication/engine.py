@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Overloaded, Unavailable
+from broker.base.errors import BrokerError, DeadlineExceeded, DiskFull, NotLeader, Overloaded, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Clock, Instant, Millis, earliest
 from broker.machine.contract import Effect, Wake
@@ -100,6 +100,7 @@ class Engine:
         self._timer_at: Millis | None = None
         self._leader_waiters: dict[GroupId, list[asyncio.Future[None]]] = {}
         self._sync_waiters: list[asyncio.Future[None]] = []
+        self._preparing = False
         self._closed = False
 
     def start(self, transport: Transport) -> None:
@@ -252,6 +253,9 @@ class Engine:
             self._fail("the write-ahead log cannot be written", error)
             return
         self.handle(inputs.Synced(batch.number))
+        if self._store.wants_spare and not self._preparing:
+            self._preparing = True
+            self._scope.start(self._prepare_spare(), name="prepare a segment")
         waiters, self._sync_waiters = self._sync_waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -342,6 +346,15 @@ class Engine:
                 waiter.set_result(None)
 
     # --- housekeeping
+
+    async def _prepare_spare(self) -> None:
+        """Zeros for the next segment, beside the commits: filling one takes as long as many commits."""
+        try:
+            await self._loop.run_in_executor(None, self._store.prepare_spare)
+        except (DiskFull, OSError) as error:
+            _log.warning("no segment could be prepared", reason=str(error))
+        finally:
+            self._preparing = False
 
     async def _compact(self) -> None:
         while True:

@@ -73,6 +73,7 @@ class NodeCore:
             reader=GroupLog(self._store, group),
             first_index=Index(mark.index + 1) if recovered is None else recovered.first_index,
             last_index=mark.index if recovered is None else recovered.last_index,
+            term_runs=() if recovered is None else recovered.term_runs,
             memberships=() if recovered is None else recovered.memberships,
         )
         raft = RaftGroup(me=self.me, config=self._raft_config, random=self._random, restored=restored, now=at.now)

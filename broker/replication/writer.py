@@ -49,8 +49,6 @@ class ThreadWriter:
                 error = caught
             if not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._done, batch, error)
-            if error is None and self._queue.empty():
-                self._store.prepare_spare()
 
 
 class LoopWriter:
