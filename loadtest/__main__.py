@@ -1,4 +1,5 @@
-"""The commands: python -m loadtest run | bench | demo. Exit code 1 when something was lost or a target missed."""
+"""The commands: python -m loadtest run | bench | demo. Exit code 1 when something was lost or a target missed, 2 when it
+could not be run."""
 
 from __future__ import annotations
 
@@ -11,11 +12,15 @@ import typer
 import uvloop
 from rich.console import Console
 
+from broker.base.errors import BrokerError
 from loadtest import bench as benching
 from loadtest import demo as demonstrating
 from loadtest import running, workload
+from loadtest.cluster import ClusterError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Load tests and the demonstration.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Load tests and the demonstration."
+)
 
 Folder = Annotated[Path | None, typer.Option(help="Keep the cluster's data and logs here, instead of removing them.")]
 
@@ -57,6 +62,9 @@ def _run(main: Coroutine[Any, Any, bool]) -> None:
             successful = runner.run(main)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except (BrokerError, ClusterError) as error:
+        Console(stderr=True).print(f"[red]{error}[/]")
+        raise typer.Exit(2) from None
     if not successful:
         raise typer.Exit(1)
 

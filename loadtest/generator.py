@@ -24,6 +24,7 @@ from loadtest.workload import Workload
 
 _BREATHER = 64
 """A producer that is behind lets the event loop run after so many sends."""
+_FINEST_SLEEP = 0.001
 
 
 class PhaseResult:
@@ -71,9 +72,8 @@ class Generator:
         behind = 0
         for sequence, arrival in enumerate(arrivals(self.workload, number, chance)):
             due = started_ns + arrival.due_ns
-            early = due - time.monotonic_ns()
-            if early > 0:
-                await asyncio.sleep(early / NANOSECONDS)
+            if time.monotonic_ns() < due:
+                await _until(due)
             else:
                 behind += 1
                 if behind % _BREATHER == 0:
@@ -121,3 +121,11 @@ class Generator:
                     await self._progress.wait()
         except TimeoutError:
             return  # the verdict says what is missing
+
+
+async def _until(due: int) -> None:
+    """Never early: the event loop counts in milliseconds and may wake too soon by a part of one."""
+    early = due - time.monotonic_ns()
+    while early > 0:
+        await asyncio.sleep(max(early / NANOSECONDS, _FINEST_SLEEP))
+        early = due - time.monotonic_ns()

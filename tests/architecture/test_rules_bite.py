@@ -19,6 +19,7 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (rules.module_name, "broker/raft/base_group.py", ""),
     (rules.empty_init, "broker/raft/__init__.py", "from broker.raft.group import RaftGroup\n"),
     (rules.docstring, "broker/raft/log.py", "x = 1\n"),
+    (rules.docstring, "tests/simulation/world.py", "x = 1\n"),
     (rules.swallowed, "broker/raft/log.py", "try:\n    f()\nexcept:\n    raise\n"),
     (rules.swallowed, "broker/raft/log.py", "try:\n    f()\nexcept Exception:\n    pass\n"),
     (

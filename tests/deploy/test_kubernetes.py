@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -144,9 +145,12 @@ def test_probes_ask_the_admin_port(pods: list[Manifest]) -> None:
 
 def test_a_stopping_node_hands_leadership_over_in_time(pods: list[Manifest]) -> None:
     for pod in pods:
-        command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
-        assert command[:3] == ["broker", "handover", "--node"]
-        assert pod["terminationGracePeriodSeconds"] == 60
+        shell, option, script = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert (shell, option) == ("sh", "-c")  # exec handlers do not expand $(BROKER_NODE) by themselves
+        _, *words = shlex.split(script)
+        assert words[:3] == ["broker", "handover", "$BROKER_NODE"]
+        timeout = float(words[words.index("--timeout") + 1])
+        assert timeout < pod["terminationGracePeriodSeconds"] == 60
 
 
 def test_only_one_node_of_all_zones_may_be_disrupted(manifests: list[Manifest], stateful_sets: list[Manifest]) -> None:
