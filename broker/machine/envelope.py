@@ -23,7 +23,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     at: WallMillis
     room: str
     request: RequestId | None
-    command: msgspec.Raw = msgspec.Raw()
+    command: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """Nil for a tick: an empty Raw would be left out of the encoded array and make it unreadable."""
 
 
 _encoder = msgspec.msgpack.Encoder()
