@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
-from broker.machine.replicated import ReplicatedMachine
 
 from broker.base.ids import GroupId, Index
 from broker.base.instants import WallMillis
 from broker.domain.queues import commands as queues
 from broker.machine import envelope
 from broker.machine.contract import Applied
+from broker.machine.replicated import ReplicatedMachine
 from tests.simulation.checkers.applications import Application, CommittedUnchanged, MachinesIdentical
 from tests.simulation.checkers.conservation import Conservation
 from tests.simulation.checkers.counts import ExactCounts
@@ -90,11 +90,11 @@ class Court:
         if entry.room == QUEUES:
             self._judge(group, index, at, _command_decoder.decode(entry.command), applied.reply)
 
-    def counted(self, node: str, group: int, applied: int, question: Any, wall: int, answer: Any) -> None:
-        """A machine that had applied up to ``applied`` answered a question."""
+    def counted(self, node: str, group: int, applied: int, question: Any, answer: Any) -> None:
+        """A machine that had applied up to ``applied`` answered. Counts are told as of the machine's time."""
+        self._world.counts["read index"] += 1
         if type(question) is queues.CountsOf and applied == self.history.head(group):
-            now = max(self._times.get(group, 0), wall)
-            self.counts.counted(self.model(group), question, answer, now, node)
+            self.counts.counted(self.model(group), question, answer, self._times.get(group, 0), node)
 
     def placed(self, name: str, found: Any) -> None:
         """A strong read of the directory, begun after ``name`` was placed there, ended."""
@@ -130,8 +130,7 @@ class Court:
 
 
 class ObservedMachine:
-    """A group's real machine on one node, whose every step the court sees. ``snapshot_at`` tells the log index of the
-    snapshot from which the machine is being loaded, ``term_at`` the term of an entry."""
+    """A group's real machine on one node, whose every step the court sees. ``term_at`` tells the term of an entry."""
 
     def __init__(
         self,
@@ -139,11 +138,9 @@ class ObservedMachine:
         node: str,
         group: GroupId,
         machine: ReplicatedMachine,
-        snapshot_at: Callable[[], int],
         term_at: Callable[[int], int | None],
     ) -> None:
         self._court = court
-        self._snapshot_at = snapshot_at
         self._term_at = term_at
         self._node = node
         self._group = group
@@ -163,7 +160,7 @@ class ObservedMachine:
 
     def query(self, room: str, question: Any, at: WallMillis) -> Any:
         answer = self._machine.query(room, question, at)
-        self._court.counted(self._node, self._group, self.applied, question, at, answer)
+        self._court.counted(self._node, self._group, self.applied, question, answer)
         return answer
 
     def next_deadline(self) -> WallMillis | None:
@@ -175,7 +172,7 @@ class ObservedMachine:
 
     def load(self, pieces: Iterable[bytes]) -> None:
         self._machine.load(pieces)
-        self.applied = self._court.history.last_before(self._group, self._snapshot_at() + 1)
+        self.applied = self._machine.applied_index
         self.compare()
 
     def live_entries(self) -> Iterator[tuple[Index, Index]]:

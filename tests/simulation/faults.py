@@ -93,13 +93,13 @@ class Victim(Protocol):
 
     @property
     def up(self) -> bool: ...
-    def kill(self) -> None: ...
-    def lose_power(self) -> None: ...
+    def crash(self, power_lost: bool) -> None: ...
+    def crash_in_disk(self, steps: int, power_lost: bool) -> None: ...
     def start(self) -> None: ...
     def pause(self, duration: int) -> None: ...
     def slow_disk(self, sync_time: int) -> None: ...
     def jump_clock(self, by: int) -> None: ...
-    def true_clock(self) -> None: ...
+    def behave(self) -> None: ...
     def hand_over(self, chance: Random) -> None: ...
     def leads_something(self) -> bool: ...
 
@@ -144,7 +144,7 @@ class FaultSchedule:
         self._network.behave()
         for node in self._nodes:
             node.slow_disk(min(self._rates.sync_time, 5 * MILLISECOND))
-            node.true_clock()
+            node.behave()
             if not node.up:
                 node.start()
 
@@ -167,33 +167,34 @@ class FaultSchedule:
         return self._chance.choice(running) if running else None
 
     def _kill(self) -> None:
-        victim = self._victim()
-        if victim is not None:
-            self._count(victim, "kill")
-            victim.kill()
-            self._restart_later(victim)
+        self._crash("kill", power_lost=False)
 
     def _power_loss(self) -> None:
+        self._crash("power loss", power_lost=True)
+
+    def _crash(self, fault: str, power_lost: bool) -> None:
+        """At once, or at one of the next things that the victim does to its disk."""
         victim = self._victim()
-        if victim is not None:
-            self._count(victim, "power loss")
-            victim.lose_power()
-            self._restart_later(victim)
+        if victim is None:
+            return
+        self._world.counts[f"fault: {fault}"] += 1
+        if self._chance.random() < 0.5:
+            victim.crash(power_lost)
+        else:
+            victim.crash_in_disk(self._chance.randrange(0, 12), power_lost)
 
     def _all_down(self) -> None:
         self._world.counts["fault: all down"] += 1
         for node in self._nodes:
             if node.up:
-                node.lose_power()
-                self._restart_later(node)
+                node.crash(power_lost=True)
 
-    def _count(self, victim: Victim, fault: str) -> None:
-        self._world.counts[f"fault: {fault}"] += 1
-        if victim.leads_something():
+    def died(self, node: Victim, led: bool) -> None:
+        """A node's process has ended; it comes back."""
+        if led:
             self._world.counts["leader crash"] += 1
-
-    def _restart_later(self, node: Victim) -> None:
-        self._world.after(int(self._chance.expovariate(1.0) * self._rates.down_for) + 10_000, self._restart, node)
+        delay = self._chance.expovariate(1.0) * self._rates.down_for
+        self._world.after(10_000 if self._healed else int(delay) + 10_000, self._restart, node)
 
     def _restart(self, node: Victim) -> None:
         if not node.up:

@@ -11,21 +11,21 @@ from random import Random
 from typing import Any
 
 import msgspec
-from broker.machine.replicated import ReplicatedMachine
-from broker.storage.store import Batch, Store
-from tests.simulation.drive import Drive
 
 from broker.base.ids import GroupId, NodeId
 from broker.machine import envelope
 from broker.machine.contract import Wake
 from broker.machine.envelope import RequestId
+from broker.machine.replicated import ReplicatedMachine
 from broker.raft.types import RaftConfig, Role
 from broker.replication import frames, inputs
 from broker.replication.node_core import NodeCore
 from broker.replication.replica import ReplicaSettings
+from broker.storage.store import Batch, Store
 from tests.simulation.bulk import Bulk
 from tests.simulation.clock import NodeClock
 from tests.simulation.court import Court, ObservedMachine
+from tests.simulation.drive import Cut, Drive
 from tests.simulation.faults import Rates
 from tests.simulation.network import Network
 from tests.simulation.world import MILLISECOND, SECOND, World
@@ -80,6 +80,8 @@ class SimulatedNode:
             skew=self._chance.randint(-skew, skew),
             origin=self._chance.randrange(1_000_000),
         )
+        self.died: Callable[[SimulatedNode, bool], None] = lambda node, led: None
+        """Told when the process has ended, and whether it led a group."""
         self._paused_until = 0
         self._waiting: dict[int, Answered] = {}
         self._token = 0
@@ -104,6 +106,13 @@ class SimulatedNode:
     def start(self) -> None:
         self.incarnation += 1
         self._world.note(self.name, "starts", self.incarnation)
+        try:
+            self._open()
+        except Cut:
+            self._world.counts["crash inside recovery"] += 1
+            self._end(self._drive.power_lost)
+
+    def _open(self) -> None:
         store = self._drive.open()
         cluster = self._cluster
         self.core = NodeCore(NodeId(self.name), store, self._machine, cluster.raft, cluster.replica, self._chance)
@@ -117,13 +126,16 @@ class SimulatedNode:
         self._later(_COMPACTION_EVERY, self._compact)
         cluster.network.process_started(self.name)
 
-    def kill(self) -> None:
-        self._end(power_lost=False)
+    def crash(self, power_lost: bool) -> None:
+        """``power_lost``: unsynced writes may be lost or torn, and no peer is told."""
+        self._end(power_lost)
 
-    def lose_power(self) -> None:
-        self._end(power_lost=True)
+    def crash_in_disk(self, steps: int, power_lost: bool) -> None:
+        """Crash at the so-manieth next thing that the process does to its disk."""
+        self._drive.cut_after(steps, power_lost)
 
     def _end(self, power_lost: bool) -> None:
+        led = self.leads_something()
         self._world.note(self.name, "loses power" if power_lost else "is killed")
         batch, self._writing = self._writing, None
         self._drive.crash(batch, power_lost)
@@ -135,6 +147,7 @@ class SimulatedNode:
         self._paused_until = 0
         self._cluster.network.process_ended(self.name, quietly=power_lost)
         self._cluster.bulk.process_ended(self.name)
+        self.died(self, led)
 
     def pause(self, duration: int) -> None:
         if self.up and self._world.now >= self._paused_until:
@@ -149,7 +162,9 @@ class SimulatedNode:
         self.clock.skew += by
         self._world.note(self.name, "clock jumps", by)
 
-    def true_clock(self) -> None:
+    def behave(self) -> None:
+        """No faults from now on."""
+        self._drive.disarm()
         self.clock.skew = 0
         if self._paused_until > self._world.now:
             self._paused_until = self._world.now
@@ -209,7 +224,13 @@ class SimulatedNode:
         if self._world.now < self._paused_until:
             self._backlog.append((act, arguments))
         else:
+            self._do(act, arguments)
+
+    def _do(self, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        try:
             act(*arguments)
+        except Cut:
+            self._end(self._drive.power_lost)
 
     def _later(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
         self._world.after(delay, self._if_alive, self.incarnation, act, arguments)
@@ -222,7 +243,8 @@ class SimulatedNode:
         if incarnation == self.incarnation and self.core is not None and self._world.now >= self._paused_until:
             backlog, self._backlog = self._backlog, []
             for act, arguments in backlog:
-                act(*arguments)
+                if incarnation == self.incarnation and self.core is not None:
+                    self._do(act, arguments)
 
     def _handle(self, happened: inputs.Input) -> None:
         self.running.handle(happened, self.clock.instant())
@@ -348,11 +370,7 @@ class SimulatedNode:
         court = self._cluster.court
         drive = self._drive
 
-        def snapshot_at() -> int:
-            opened = drive.store.open_snapshot(group)
-            return 0 if opened is None else opened[0].index
-
         def term_at(index: int) -> int | None:
             return drive.store.term_at(group, index)
 
-        return ObservedMachine(court, self.name, group, self._cluster.machine_of(group), snapshot_at, term_at)
+        return ObservedMachine(court, self.name, group, self._cluster.machine_of(group), term_at)

@@ -7,19 +7,20 @@ from collections.abc import Callable
 from itertools import combinations
 
 import msgspec
-from tests.simulation.drive import Drive
-from tests.simulation.machines import machine_of
 
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
 from broker.base.instants import Millis
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
+from broker.storage.settings import StorageSettings
 from tests.simulation import faults, workload
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.client import Client
 from tests.simulation.court import Court
+from tests.simulation.drive import Drive
 from tests.simulation.faults import FaultSchedule
 from tests.simulation.logs import ReplicaLog
+from tests.simulation.machines import machine_of
 from tests.simulation.network import Network
 from tests.simulation.node import Cluster, SimulatedNode
 from tests.simulation.workload import Workload
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     load: workload.Load
     raft: RaftConfig
     replica: ReplicaSettings
+    storage: StorageSettings
     groups: int
     duration: int
 
@@ -69,6 +71,12 @@ def draw_plan(world: World, duration: int) -> Plan:
             keep_behind_snapshot=chance.choice((0, 5, 40)),
             tick_spacing=Millis(chance.choice((10, 100))),
         ),
+        storage=StorageSettings(
+            segment_bytes=chance.choice((8_192, 32_768, 262_144)),
+            cache_bytes=chance.choice((0, 10_000, 1_000_000)),
+            spare_segments=chance.choice((0, 1, 2)),
+            open_segments=chance.choice((1, 8)),
+        ),
         groups=3,
         duration=duration,
     )
@@ -83,7 +91,7 @@ class Simulation:
         names = tuple(NodeId(f"{zone}-0") for zone in ZONES)
         groups = {GroupId(number): names for number in range(DIRECTORY_GROUP, plan.groups)}
         cluster = Cluster(world, plan.rates, network, self.court, groups, plan.raft, plan.replica, machine_of)
-        self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates)) for name in names]
+        self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates, plan.storage)) for name in names]
         for node in self.nodes:
             network.join(node)
             cluster.bulk.join(node)
@@ -92,6 +100,8 @@ class Simulation:
         ]
         self.workload = Workload(world, self.court, self.clients, plan.load, groups)
         self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network)
+        for node in self.nodes:
+            node.died = self.faults.died
         self._groups = groups
 
     def run(self) -> None:
@@ -153,14 +163,23 @@ class Simulation:
                 self.court.logs.compare(group, a, b, with_data)
 
 
-def run_seed(seed: int, duration: int = 20 * SECOND, tell: Callable[[str], None] | None = None) -> Outcome:
+def run_seed(
+    seed: int,
+    duration: int = 20 * SECOND,
+    tell: Callable[[str], None] | None = None,
+    adjust: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Outcome:
     """``duration`` in microseconds, before healing. A crash of the code under test counts as a violation."""
     world = World(seed, tell)
     checker = story = ""
+    simulation = Simulation(world, adjust(draw_plan(world, duration)))
     try:
-        Simulation(world, draw_plan(world, duration)).run()
+        simulation.run()
     except Violation as violation:
         checker, story = violation.checker, violation.story
     except Exception as error:  # any exception of a node is a finding, to be told with its seed
         checker, story = f"no node crashes ({type(error).__name__})", traceback.format_exc(limit=-8)
+    world.counts["messages delivered"] += simulation.court.conservation.deliveries
+    world.counts["dumps compared"] += simulation.court.machines.compared
+    world.counts["counts compared"] += simulation.court.counts.compared
     return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)

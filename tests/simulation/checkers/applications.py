@@ -25,15 +25,6 @@ class CommittedUnchanged:
         """The highest index at which any replica applied a command."""
         return self._head.get(group, 0)
 
-    def last_before(self, group: int, index: int) -> int:
-        """The highest index below ``index`` at which a command was applied; between stand entries of the core."""
-        history = self._history.get(group, {})
-        while index > 1:
-            index -= 1
-            if index in history:
-                return index
-        return 0
-
     def applied(self, group: int, index: int, now: Application) -> bool:
         """True if no replica had applied at this index before."""
         history = self._history.setdefault(group, {})

@@ -35,6 +35,7 @@ class ModelQueue(msgspec.Struct):
     deleted: int = 0
 
     def visible(self, now: int) -> int:
+        """``now``: machine time, milliseconds."""
         return sum(1 for held in self.messages.values() if held.visible_at <= now)
 
 
@@ -70,6 +71,7 @@ class QueueModel:
     def _purge(self, command: commands.PurgeQueue, reply: Any, index: int, now: int) -> None:
         queue = self.queues[command.queue]
         queue.gone.update(queue.messages)
+        queue.deleted += len(queue.messages)
         queue.messages.clear()
 
     def _send(self, command: commands.Send, reply: commands.Sent, index: int, now: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.base.errors import Refusal
 from tests.simulation.checkers.violation import Violation
 
 Request = tuple[bytes, int]
@@ -25,6 +26,8 @@ class AppliedOnce:
             self._first[group, request] = (index, reply)
             return True
         self.repeats += 1
+        if type(reply) is Refusal:
+            return False  # so late a copy that its reply is forgotten: it is refused, not applied
         if first[1] != reply:
             raise Violation(
                 self.name,
@@ -39,7 +42,7 @@ class AppliedOnce:
 
     def acknowledged(self, group: int, request: Request, reply: Any) -> None:
         applied = self.reply_of(group, request)
-        if applied != reply:
+        if applied != reply and type(reply) is not Refusal:
             raise Violation(
                 "an acknowledgement tells what was applied",
                 f"request {request[1]} of session {request[0].hex()} in group {group} was answered {reply}; applied "
