@@ -1,5 +1,7 @@
-"""The commands: python -m loadtest run | bench | demo. Exit code 1 when something was lost or a target missed, 2 when it
-could not be run."""
+"""The commands: python -m loadtest run | bench | demo.
+
+Exit code 1 when something was lost or a target missed, 2 when it could not be run.
+"""
 
 from __future__ import annotations
 
