@@ -17,8 +17,8 @@ from broker.raft.types import Role
 
 
 def campaign(state: State) -> None:
-    """Ask everyone whether this replica would win. Only voters that do not lead already do."""
-    if state.role is Role.LEADER or not state.is_voter:
+    """Ask everyone whether this replica would win, unless it leads already or cannot."""
+    if state.role is Role.LEADER or not state.may_campaign:
         return
     become_candidate(state, Role.PRE_CANDIDATE)
     if _count(state):

@@ -88,7 +88,7 @@ class RaftGroup:
         state.out = Ready()
         if state.role is Role.LEADER:
             leading.wake(state)
-        elif state.is_voter and state.election_due <= now:
+        elif state.election_due <= now:
             election.campaign(state)
         return self._finish()
 

@@ -92,6 +92,16 @@ class MembershipHistory:
                 return membership
         return self._steps[0][1]
 
+    def may_vote(self, node: NodeId, committed: Index) -> bool:
+        """Whether ``node`` votes in the membership committed last or in a later one: any of them may turn out to be the
+        one in force, and until the newest is committed those it removes may be needed to finish it (4.2.2)."""
+        for since, membership in reversed(self._steps):
+            if is_voter(membership, node):
+                return True
+            if since <= committed:
+                return False
+        return False
+
     def append(self, index: Index, membership: Membership) -> None:
         self._steps.append((index, membership))
 

@@ -113,6 +113,11 @@ class State:
             self.track_members()
 
     @property
+    def may_campaign(self) -> bool:
+        """Voters do; so do those whose removal is not known to be committed."""
+        return self.is_voter or self.memberships.may_vote(self.me, self.log.commit)
+
+    @property
     def has_peers(self) -> bool:
         """Whether there is anyone to speak to."""
         return bool(self.members - {self.me})

@@ -73,4 +73,4 @@ def next_deadline(state: State) -> Millis | None:
         return state.now
     if state.role is Role.LEADER:
         return earliest(state.heartbeat_due, state.transfer_due)
-    return state.election_due if state.is_voter else None
+    return state.election_due if state.may_campaign else None

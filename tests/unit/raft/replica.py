@@ -118,7 +118,10 @@ def _replace(log: dict[int, Entry], entries: Sequence[Entry]) -> None:
 
 
 class Replica:
-    """``outbox`` holds what may be sent by now. ``grants`` and ``refusals`` collect the answers to reads."""
+    """``outbox``: what may be sent by now. ``wanted``: who needs a snapshot.
+
+    ``grants`` and ``refusals`` collect the answers to reads.
+    """
 
     def __init__(self, name: str, mark: SnapshotMark, *, seed: int = 0, config: RaftConfig | None = None) -> None:
         self.name = NodeId(name)
@@ -127,6 +130,7 @@ class Replica:
         self.disk = Disk(mark)
         self.syncs_at_once = True
         self.outbox: list[Addressed] = []
+        self.wanted: list[NodeId] = []
         self.grants: dict[int, Index] = {}
         self.refusals: set[int] = set()
         self.start(Millis(0))
@@ -134,6 +138,7 @@ class Replica:
     def start(self, now: Millis) -> None:
         """(Re)start from the disk alone."""
         self.outbox.clear()
+        self.wanted.clear()
         self.content: Content = self.disk.content
         self.applied: int = self.disk.mark.index
         self.history: list[Entry] = []
@@ -192,6 +197,7 @@ class Replica:
                 self.content += (found.data,)
         for grant in ready.reads:
             self.grants[grant.token] = grant.index
+        self.wanted += [wanted.peer for wanted in ready.snapshots_wanted]
         self.refusals.update(ready.refused_reads)
         if ready.committed:
             self._meet(self.group.handle(Applied(Index(self.applied)), now), now)
