@@ -48,6 +48,10 @@ class TaskScope:
         task.add_done_callback(self._ended)
         return task
 
+    def report(self, name: str, error: BaseException) -> None:
+        """Ends the component like a failed task would: for errors in callbacks, which have no task to fail."""
+        self._report(f"{self.name}/{name}", error)
+
     def child(self, name: str) -> TaskScope:
         """A scope inside this one: it may close earlier, closes with it, and its failures are this scope's."""
         if self._closing:
@@ -102,8 +106,11 @@ class TaskScope:
             return
         error = task.exception()
         if error is not None:
-            _logger.critical("task failed", exc_info=error, extra={"fields": {"task": task.get_name()}})
-            self._fail(task.get_name(), error)
+            self._report(task.get_name(), error)
+
+    def _report(self, name: str, error: BaseException) -> None:
+        _logger.critical("task failed", exc_info=error, extra={"fields": {"task": name}})
+        self._fail(name, error)
 
     def _fail(self, task_name: str, error: BaseException) -> None:
         if not self._failed:

@@ -186,3 +186,13 @@ async def test_a_child_may_close_before_its_parent(failures: Failures) -> None:
         survivor = scope.start(forever(), name="other")
         await turns_of_the_loop()
         assert not survivor.done()
+
+
+async def test_a_failed_callback_is_reported_like_a_failed_task(
+    failures: Failures, caplog: pytest.LogCaptureFixture
+) -> None:
+    error = ValueError("broken")
+    async with TaskScope("component", failures) as scope:
+        scope.report("frame received", error)
+    assert failures.told == [("component/frame received", error)]
+    assert len(caplog.records) == 1

@@ -1,0 +1,98 @@
+"""Connections that this node opens: one at a time for a bulk transfer, one kept open to every peer it is to call."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from broker.aio.tasks import TaskScope
+from broker.transport.backoff import Backoff
+from broker.transport.complaints import Complaints
+from broker.transport.handshake import Identity, Purpose
+from broker.transport.introduction import Caller, NotAccepted
+from broker.transport.peer import Connection
+from broker.transport.settings import MeshSettings
+from broker.transport.traffic import Traffic
+
+
+class Dialler:
+    """Opens a connection and introduces this node."""
+
+    def __init__(
+        self,
+        me: Identity,
+        settings: MeshSettings,
+        context: ssl.SSLContext | None,
+        traffic: Traffic,
+        scope: TaskScope,
+    ) -> None:
+        self._me = me
+        self._settings = settings
+        self._context = context
+        self._traffic = traffic
+        self._scope = scope
+
+    async def dial(
+        self, peer: str, address: str, purpose: Purpose, accepted: Callable[[Connection], None]
+    ) -> Connection:
+        """Returns once ``peer`` has shown that it is who it should be; ``accepted`` was called before, in the turn
+        when that happened. Raises NotAccepted, OSError (ConnectionError, ssl.SSLError) or TimeoutError."""
+        settings = self._settings
+        check_certificate = settings.tls is not None and settings.tls.names_node
+        caller = Caller(self._me, peer, purpose, check_certificate, accepted)
+        host, port = split_address(address)
+        connection = Connection(caller, settings, self._traffic, self._scope)
+        try:
+            async with asyncio.timeout(settings.connect_timeout / 1000):
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
+                    host,
+                    port,
+                    ssl=self._context,
+                    server_hostname=host if self._context is not None else None,
+                )
+            caller.greet(connection)
+            await caller.outcome
+        except NotAccepted:
+            self._traffic.refusals.value += 1
+            raise
+        except BaseException:
+            caller.outcome.cancel()
+            connection.abort("could not be established")
+            raise
+        return connection
+
+
+async def keep_dialled(
+    dialler: Dialler,
+    peer: str,
+    address: Callable[[], str],
+    accepted: Callable[[Connection], None],
+    backoff: Backoff,
+    complaints: Complaints,
+    settled_after: float,
+) -> None:
+    """Keeps a control connection to ``peer`` open until cancelled. A connection that held for ``settled_after``
+    seconds earns a quick return; one that breaks sooner does not, so that nobody is dialled in a storm."""
+    while True:
+        try:
+            connection = await dialler.dial(peer, address(), "control", accepted)
+        except (NotAccepted, OSError, TimeoutError) as error:
+            complaints.say("cannot connect", str(error) or "no answer in time", peer=peer, remote=address())
+        else:
+            try:
+                await asyncio.wait_for(connection.gone(), settled_after)
+            except TimeoutError:
+                backoff.reset()
+                await connection.gone()
+        await asyncio.sleep(backoff.next() / 1000)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``host:port``, with an IPv6 address in brackets. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{address!r} is not an address: write host:port, with a port from 1 to 65535")
+    return host, int(port)

@@ -1,0 +1,145 @@
+"""The handshake: who may talk to whom, and what a refusal says. Pure: judges facts, sends nothing.
+
+The dialling side says Hello, the accepting side answers with its own, the dialling side confirms with Ready; whoever
+objects says Refused and closes. Both sides log the same words. New fields go to the end of a struct: readers skip what
+they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Literal
+
+import msgspec
+
+Purpose = Literal["control", "bulk"]
+Side = Literal["dialling", "accepting"]
+Version = tuple[int, int]
+"""Major and minor of the protocol between nodes."""
+
+HELLO_LIMIT = 4096
+"""Bytes of the longest frame that is accepted from somebody not yet known."""
+REASON_LIMIT = 500
+"""Characters kept of a reason that the other side gives."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this node is to others."""
+
+    cluster: str
+    node: str
+    version: Version
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """``to`` is the node the speaker believes to talk to."""
+
+    major: int
+    minor: int
+    cluster: str
+    node: str
+    to: str
+    purpose: Purpose
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True):
+    """``code`` is stable and for machines, ``reason`` tells people what to do."""
+
+    code: str
+    reason: str
+
+
+class Closing(msgspec.Struct, frozen=True, array_like=True):
+    """Said before an orderly close. ``stopping``: the speaker's process ends, not only this connection."""
+
+    stopping: bool
+    reason: str
+
+
+class Malformed(Exception):
+    """Bytes that should be one of the messages above and are not."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_hello = msgspec.msgpack.Decoder(Hello)
+_refused = msgspec.msgpack.Decoder(Refused)
+_closing = msgspec.msgpack.Decoder(Closing)
+
+
+def encode(message: Hello | Refused | Closing) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_hello(payload: bytes) -> Hello:
+    """Raises Malformed."""
+    try:
+        return _hello.decode(payload)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"not a Hello: {error}") from error
+
+
+def decode_refused(payload: bytes) -> Refused:
+    """The reason is cut to a bearable length. Raises Malformed."""
+    try:
+        refused = _refused.decode(payload)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"not a refusal: {error}") from error
+    return Refused(refused.code[:REASON_LIMIT], refused.reason[:REASON_LIMIT])
+
+
+def decode_closing(payload: bytes) -> Closing:
+    """The reason is cut to a bearable length. Raises Malformed."""
+    try:
+        closing = _closing.decode(payload)
+    except msgspec.DecodeError as error:
+        raise Malformed(f"not a closing: {error}") from error
+    return Closing(closing.stopping, closing.reason[:REASON_LIMIT])
+
+
+def greeting(me: Identity, to: str, purpose: Purpose) -> Hello:
+    return Hello(me.version[0], me.version[1], me.cluster, me.node, to, purpose)
+
+
+def objection(
+    hello: Hello, me: Identity, known: Container[str], side: Side, certified: Container[str] | None
+) -> Refused | None:
+    """Why ``me`` will not talk to who sent ``hello``, or None.
+
+    ``known``: nodes that may be there; the one expected, on the dialling side. ``side`` is ours. ``certified``: node
+    ids that the certificate speaks for, None where certificates are not used or need not name the node. A peer of an
+    older major version is accepted: it is for the newer side to speak the older one's language, or to refuse.
+    """
+    major = me.version[0]
+    if hello.cluster != me.cluster:
+        return Refused(
+            "wrong-cluster",
+            f"node {me.node} belongs to cluster {me.cluster!r}, {hello.node} to {hello.cluster!r}: "
+            "check the addresses and the cluster name in its configuration",
+        )
+    if hello.major > major:
+        return Refused(
+            "newer-version",
+            f"{hello.node} speaks protocol {hello.major}.{hello.minor}, node {me.node} only up to major {major}: "
+            f"upgrade {me.node} first",
+        )
+    if hello.to != me.node:
+        return Refused(
+            "wrong-node",
+            f"{hello.node} looks for {hello.to}, this is {me.node}: check the address of {hello.to}",
+        )
+    if hello.node == me.node or hello.node not in known:
+        return Refused(
+            "unknown-node",
+            f"node {me.node} does not expect {hello.node}: add {hello.node} to the cluster, or give it its own node id",
+        )
+    if certified is not None and hello.node not in certified:
+        return Refused(
+            "wrong-certificate",
+            f"the certificate of {hello.node} does not name it: issue one with the DNS name {hello.node}",
+        )
+    if side == "accepting" and hello.purpose == "control" and hello.node > me.node:
+        return Refused(
+            "wrong-direction",
+            f"between {me.node} and {hello.node} the smaller node id dials: {hello.node} must wait to be called",
+        )
+    return None
