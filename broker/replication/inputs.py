@@ -54,10 +54,11 @@ class Synced(msgspec.Struct, frozen=True):
 
 
 class SnapshotWritten(msgspec.Struct, frozen=True):
-    """A snapshot job is done: its file is durable under ``name``."""
+    """A snapshot job is done: its file is durable under ``name``; ``live`` is the job's, read to its end."""
 
     job: SnapshotJob
     name: str
+    live: list[tuple[Index, Index]]
 
 
 class SnapshotAbandoned(msgspec.Struct, frozen=True):
@@ -130,7 +131,7 @@ class SnapshotJob(msgspec.Struct, frozen=True):
     group: GroupId
     mark: SnapshotMark
     pieces: Iterator[bytes]
-    live: list[tuple[Index, Index]]
+    live: Iterator[tuple[Index, Index]]
 
 
 class SendSnapshot(msgspec.Struct, frozen=True):
@@ -140,7 +141,7 @@ class SendSnapshot(msgspec.Struct, frozen=True):
     peer: NodeId
     mark: SnapshotMark
     pieces: Iterator[bytes]
-    live: list[tuple[Index, Index]]
+    live: Iterator[tuple[Index, Index]]
 
 
 class Turn(msgspec.Struct):

@@ -195,7 +195,7 @@ class NodeCore:
 
     def _snapshot_written(self, written: inputs.SnapshotWritten, at: Instant) -> None:
         group = written.job.group
-        self.replicas[group].snapshot_written(written.job, written.name, at, self._touch(group))
+        self.replicas[group].snapshot_written(written.job, written.name, written.live, at, self._touch(group))
 
     def _snapshot_abandoned(self, abandoned: inputs.SnapshotAbandoned, at: Instant) -> None:  # noqa: ARG002
         self.replicas[abandoned.group].snapshot_abandoned()

@@ -129,14 +129,16 @@ class Replica:
 
     # --- snapshots
 
-    def snapshot_written(self, job: SnapshotJob, name: str, at: Instant, out: Outbox) -> None:
+    def snapshot_written(
+        self, job: SnapshotJob, name: str, live: list[tuple[Index, Index]], at: Instant, out: Outbox
+    ) -> None:
         self._snapshot_under_way = False
         if job.mark.index <= self._mark.index or self._installing is not None:
             return
         keep_from = Index(max(self.raft.first_index, job.mark.index + 1 - self._settings.keep_behind_snapshot))
         self._mark = job.mark
         self._store.stage_snapshot_mark(self.group, job.mark, name)
-        self._store.retain(self.group, job.mark.index, job.live, keep_from)
+        self._store.retain(self.group, job.mark.index, live, keep_from)
         self.handle(events.Compacted(job.mark, keep_from), at, out)
 
     def snapshot_abandoned(self) -> None:
@@ -297,10 +299,10 @@ class Replica:
     def _write_snapshot(self) -> SnapshotJob:
         self._snapshot_under_way = True
         self._bytes_since_mark = 0
-        return SnapshotJob(self.group, self._here(), self.machine.dump(), list(self.machine.live_entries()))
+        return SnapshotJob(self.group, self._here(), self.machine.dump(), self.machine.live_entries())
 
     def _send_snapshot(self, peer: NodeId) -> SendSnapshot:
-        return SendSnapshot(self.group, peer, self._here(), self.machine.dump(), list(self.machine.live_entries()))
+        return SendSnapshot(self.group, peer, self._here(), self.machine.dump(), self.machine.live_entries())
 
     def _here(self) -> SnapshotMark:
         mark = self.raft.mark_at(self.applied)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
-from broker.base.ids import NodeId
+from broker.base.ids import Index, NodeId
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
 from broker.telemetry import logs
@@ -63,24 +63,24 @@ class Snapshots:
         self._host.handle(inputs.SnapshotArrived(group, mark, name))
 
     async def _write(self, job: inputs.SnapshotJob) -> None:
-        def write() -> str:
+        def write() -> tuple[str, list[tuple[Index, Index]]]:
             writer = self._store.begin_snapshot(job.group, job.mark)
             try:
                 for piece in job.pieces:
                     writer.write(piece)
-                return writer.finish()
+                return writer.finish(), list(job.live)
             except BaseException:
                 writer.abort()
                 raise
 
         try:
-            name = await asyncio.get_running_loop().run_in_executor(None, write)
+            name, live = await asyncio.get_running_loop().run_in_executor(None, write)
         except (BrokerError, OSError) as error:
             _log.error("snapshot not written", group=job.group, reason=str(error))
             self._host.handle(inputs.SnapshotAbandoned(job.group))
             return
         self.written += 1
-        self._host.handle(inputs.SnapshotWritten(job, name))
+        self._host.handle(inputs.SnapshotWritten(job, name, live))
 
     async def _send(self, job: inputs.SendSnapshot) -> None:
         async def pieces() -> AsyncIterator[bytes]:

@@ -362,7 +362,7 @@ class SimulatedNode:
             return
         name = writer.finish()
         self._world.counts["snapshot write"] += 1
-        self._handle(inputs.SnapshotWritten(job, name))
+        self._handle(inputs.SnapshotWritten(job, name, list(job.live)))
 
     # --- machines
 

@@ -182,7 +182,11 @@ class HasVisible(msgspec.Struct, frozen=True, array_like=True, tag=3):
     queue: QueueId
 
 
-Question = CountsOf | AttributesOf | HasVisible
+class AllQueues(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Every queue of the group, by id. Answer: a list of (Described, Counts)."""
+
+
+Question = CountsOf | AttributesOf | HasVisible | AllQueues
 
 
 class Counts(msgspec.Struct, frozen=True, array_like=True):

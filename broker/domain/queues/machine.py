@@ -57,9 +57,7 @@ class QueueMachine:
         self._answer: dict[type, Callable[[StandardQueue, WallMillis], Any]] = {
             commands.HasVisible: lambda queue, at: queue.has_visible(at),
             commands.CountsOf: lambda queue, _: queue.counts(),
-            commands.AttributesOf: lambda queue, _: commands.Described(
-                queue.id, queue.name, queue.attributes, queue.created_at, queue.modified_at
-            ),
+            commands.AttributesOf: lambda queue, _: queue.described(),
         }
 
     # --- the contract
@@ -81,7 +79,9 @@ class QueueMachine:
         return _wakes(self._let_pass(at))
 
     def query(self, question: Any, at: WallMillis) -> Any:
-        """CountsOf: Counts; AttributesOf: Described; HasVisible: bool; of an unknown queue: Refused."""
+        """CountsOf: Counts; AttributesOf: Described; HasVisible: bool; of an unknown queue: Refused. AllQueues: a list."""
+        if type(question) is commands.AllQueues:
+            return [(queue.described(), queue.counts()) for _, queue in sorted(self._queues.items())]
         queue = self._queues.get(question.queue)
         if queue is None:
             return commands.Refused(Refusal.of(_unknown(question.queue)))

@@ -21,7 +21,7 @@ from broker.base.errors import (
 from broker.base.ids import QueueId
 from broker.base.instants import WallMillis
 from broker.base.limits import MAX_VISIBILITY_TIMEOUT, PURGE_INTERVAL
-from broker.domain.queues.commands import Counts, Deliveries, Delivery, Handle, QueueAttributes, Results
+from broker.domain.queues.commands import Counts, Deliveries, Delivery, Described, Handle, QueueAttributes, Results
 from broker.domain.queues.delayed import Delayed, rounded
 from broker.domain.queues.receipts import SLOT_BITS, SLOT_MASK
 from broker.domain.queues.returned import ReturnedList
@@ -197,6 +197,9 @@ class StandardQueue:
     def oldest_sent(self) -> WallMillis | None:
         places = (self.fresh, self.returned, self.in_flight, self.delayed)
         return min((WallMillis(sent) for place in places if (sent := place.oldest_sent()) is not None), default=None)
+
+    def described(self) -> Described:
+        return Described(self.id, self.name, self.attributes, self.created_at, self.modified_at)
 
     def counts(self) -> Counts:
         return Counts(

@@ -1,0 +1,123 @@
+"""One node, from settings to exit code: builds it floor by floor, runs it, and takes it down in reverse.
+
+Stopping is handing over: leaderships go to other nodes first, so that clients see a short pause and no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from importlib.metadata import version
+
+from broker.aio.system_clock import SystemClock
+from broker.aio.tasks import TaskScope
+from broker.base.errors import BrokerError, Unavailable
+from broker.base.instants import Millis
+from broker.node.frontage import Frontage
+from broker.node.health import Health
+from broker.node.metrics import register
+from broker.node.replicas import Replicas, founding_topology
+from broker.node.settings import NodeSettings, split_address
+from broker.telemetry import logs
+from broker.telemetry.admin import AdminServer, AdminSettings
+from broker.telemetry.metrics import CONTENT_TYPE, Registry, render
+
+_log = logs.get(__name__)
+
+FAILED = 1
+PREFERENCE_POLL_SECONDS = 0.05
+PREFERENCE_PATIENCE_SECONDS = 0.6
+
+
+class _Failure:
+    """The first thing that went wrong beyond repair; setting it stops the node."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.happened = asyncio.Event()
+
+    def set(self, what: str, error: BaseException) -> None:
+        if self.reason is None:
+            self.reason = f"{what}: {error}"
+            _log.failure("node fails", error, what=what)
+            self.happened.set()
+
+
+async def run_node(settings: NodeSettings, stop: asyncio.Event) -> int:
+    """Until ``stop`` is set or the node fails; the process's exit code.
+
+    Raises BrokerError for what keeps it from starting: a locked, foreign or damaged data directory, a busy address.
+    """
+    logs.configure(logs.LogSettings(settings.log_level, settings.log_format), node=settings.node)
+    failure = _Failure()
+    async with TaskScope("node", failure.set) as scope:
+        node = Node(settings, scope, failure)
+        try:
+            await node.start()
+        except OSError as error:
+            await node.close()
+            raise Unavailable(f"node {settings.node} cannot start: {error}") from error
+        _log.info("node is up", clients=settings.client_listen, peers=settings.peer_listen, process=os.getpid())
+        stopping = scope.start(stop.wait(), name="stop")
+        failing = scope.start(failure.happened.wait(), name="failure")
+        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
+        if failure.reason is None:
+            await node.drain()
+        await node.close()
+    _log.info("node has stopped", reason=failure.reason or "asked to")
+    return FAILED if failure.reason else 0
+
+
+class Node:
+    def __init__(self, settings: NodeSettings, scope: TaskScope, failure: _Failure) -> None:
+        self._settings = settings
+        self._scope = scope
+        registry = Registry()
+        nodes, groups = founding_topology(settings)
+        self._replicas = Replicas(settings, groups, SystemClock(), scope, registry, failure.set)
+        self._frontage = Frontage(settings, nodes, groups, self._replicas.groups, scope, registry, version("threefold"))
+        self._health = Health(self._replicas.groups)
+        register(registry, self._replicas)
+
+        async def metrics() -> tuple[int, str, bytes]:
+            return 200, CONTENT_TYPE, await render(registry)
+
+        host, port = split_address(settings.admin_listen)
+        routes = {"/livez": self._health.livez, "/readyz": self._health.readyz, "/metrics": metrics}
+        self._admin = AdminServer(AdminSettings(host=host, port=port), routes, scope)
+
+    async def start(self) -> None:
+        """Raises OSError for an address that cannot be bound."""
+        await self._admin.start()
+        await self._replicas.start()
+        await self._frontage.start()
+        self._scope.start(self._stand(), name="stand for preferred groups")
+        # What start-up made stays; later collections need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def drain(self) -> None:
+        """Hand over, then let the calls under way end."""
+        self._health.stop()
+        try:
+            handed_over = await self._frontage.hand_over(Millis(self._settings.drain_ms))
+            _log.info("handed over", moved=handed_over.moved, kept=handed_over.kept)
+        except BrokerError as error:
+            _log.warning("not everything was handed over", reason=str(error))
+        await self._frontage.stop()
+
+    async def close(self) -> None:
+        await self._frontage.close()
+        await self._replicas.close()
+        await self._admin.close()
+
+    async def _stand(self) -> None:
+        """As soon as all peers are here, or have had their time to come."""
+        others = len(self._settings.founders()) - 1
+        waited = 0.0
+        while len(self._replicas.groups.connected()) < others and waited < PREFERENCE_PATIENCE_SECONDS:
+            await asyncio.sleep(PREFERENCE_POLL_SECONDS)
+            waited += PREFERENCE_POLL_SECONDS
+        self._replicas.stand_for_preferred()

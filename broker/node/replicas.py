@@ -1,0 +1,126 @@
+"""The lower half of a node: disk, replicas, engine and mesh, built and joined. Knows no service and no edge."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from broker.aio.tasks import TaskScope
+from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
+from broker.base.instants import Clock, Instant, Millis
+from broker.domain.directory.commands import Group, Node
+from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.directory.placement import place
+from broker.domain.queues.machine import QueueMachine
+from broker.machine.replicated import ReplicatedMachine
+from broker.node.settings import NodeSettings, split_address
+from broker.raft.types import RaftConfig
+from broker.replication import inputs
+from broker.replication.engine import Engine, EngineSettings
+from broker.replication.local_groups import LocalGroups
+from broker.replication.node_core import NodeCore
+from broker.replication.replica import ReplicaSettings
+from broker.storage.disk import SystemDisk
+from broker.storage.settings import StorageSettings
+from broker.storage.store import Store
+from broker.telemetry.metrics import Registry
+from broker.transport.mesh import Mesh, MeshSettings, TlsSettings
+
+SILENCE_TIMEOUT = Millis(1_000)
+"""A peer that says nothing for ten heartbeats is not waited for: calls under way to it fail and go elsewhere."""
+
+
+def founding_topology(settings: NodeSettings) -> tuple[tuple[Node, ...], tuple[Group, ...]]:
+    """Nodes and groups (the directory's, and as many data groups as set) as the configuration says: the same on every
+    founding node, so that all agree without asking."""
+    nodes = tuple(
+        Node(NodeId(peer.id), Zone(peer.zone), peer.peer_address, peer.client_address, peer.admin_address)
+        for peer in settings.founders()
+    )
+    return nodes, place(nodes, settings.groups + 1)
+
+
+def machine_of(group: GroupId) -> ReplicatedMachine:
+    """An empty machine with the rooms that live in ``group``."""
+    if group == DIRECTORY_GROUP:
+        return ReplicatedMachine({"directory": DirectoryMachine()})
+    return ReplicatedMachine({"queues": QueueMachine()})
+
+
+class Replicas:
+    """Open: the disk is recovered, replicas stand ready. Started: they talk to their peers."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        groups: tuple[Group, ...],
+        clock: Clock,
+        scope: TaskScope,
+        registry: Registry,
+        fail: Callable[[str, BaseException], None],
+    ) -> None:
+        """Raises DataCorrupt, StorageLocked, InvalidArgument (a directory of another node or cluster), OSError."""
+        self._settings = settings
+        self._groups = groups
+        me = NodeId(settings.node)
+        storage = StorageSettings(segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes)
+        disk = SystemDisk(Path(settings.data_dir))
+        self.store = Store(disk, storage, node=me, cluster=settings.cluster)
+        self.core = NodeCore(me, self.store, machine_of, _raft_config(settings), _replica_settings(settings), random)
+        at = Instant(clock.monotonic(), clock.wall())
+        for group in groups:
+            if me in group.replicas or group.id in self.store.groups():
+                self.core.open_group(group.id, group.replicas, at)
+        self.engine = Engine(self.core, self.store, clock, scope, EngineSettings(fsync=settings.fsync), fail)
+        self.groups = LocalGroups(self.engine, self.store)
+        self.mesh = Mesh(
+            cluster=settings.cluster,
+            me=me,
+            settings=_mesh_settings(settings),
+            listener=self.engine,
+            scope=scope,
+            random=random,
+            registry=registry,
+        )
+
+    async def start(self) -> None:
+        """Raises OSError if the peer address cannot be bound."""
+        self.mesh.set_peers({NodeId(peer.id): peer.peer_address for peer in self._settings.founders()})
+        await self.mesh.start()
+        self.engine.start(self.mesh)
+
+    def stand_for_preferred(self) -> None:
+        """Campaign where this node should lead and nobody does: at start there is no reason to wait for a time-out."""
+        for group in self._groups:
+            replica = self.core.replicas.get(group.id)
+            if group.preferred_leader == self.core.me and replica is not None and replica.leader is None:
+                self.engine.handle(inputs.Stand(group.id))
+
+    async def close(self) -> None:
+        await self.mesh.close()
+        await self.engine.close()
+        self.store.close()
+
+
+def _raft_config(settings: NodeSettings) -> RaftConfig:
+    return RaftConfig(
+        heartbeat_interval=Millis(settings.heartbeat_ms),
+        election_timeout_min=Millis(settings.election_timeout_ms),
+        election_timeout_max=Millis(settings.election_timeout_ms * 12 // 7),
+        lease_reads=settings.lease_reads,
+    )
+
+
+def _replica_settings(settings: NodeSettings) -> ReplicaSettings:
+    return ReplicaSettings(
+        snapshot_after_bytes=settings.snapshot_after_bytes, snapshot_after_entries=settings.snapshot_after_entries
+    )
+
+
+def _mesh_settings(settings: NodeSettings) -> MeshSettings:
+    host, port = split_address(settings.peer_listen)
+    tls = None
+    if settings.tls_key:
+        tls = TlsSettings(settings.tls_certificate, settings.tls_key, settings.tls_ca)
+    return MeshSettings(host=host, port=port, tls=tls, silence_timeout=SILENCE_TIMEOUT)
