@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from broker.node.settings import NodeSettings, PeerSettings, dump
+from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, PeerSettings, dump
 
 ZONES = ("a", "b", "c")
 _LOCALHOST = "127.0.0.1"
@@ -51,6 +52,7 @@ class BrokerProcess:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "broker", "node", "--config", str(self._config)],
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -152,6 +154,11 @@ async def _is_ready(address: str) -> bool:
     finally:
         writer.close()
     return b" 200 " in status
+
+
+def _environment() -> dict[str, str]:
+    """The nodes' settings are in their files: what the caller has set for other nodes must not reach them."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
 
 
 def _settings(folder: Path) -> list[NodeSettings]:
