@@ -95,6 +95,7 @@ class Consumer:
         self._running: asyncio.Task[None] | None = None
         self._failure: BrokerError | None = None
         self._stopped = False
+        self._ending = False
         self._closed = False
 
     # --- for callers
@@ -180,7 +181,7 @@ class Consumer:
     async def _run(self) -> None:
         try:
             retry = Retry(FAILOVER, self._chance, float("inf"))
-            while not self._stopped or not self._settler.is_empty:
+            while not self._ending or not self._settler.is_empty:
                 try:
                     await self._one_stream(retry)
                 except BrokerError as error:
@@ -207,7 +208,7 @@ class Consumer:
             while True:
                 response = await next_response(stream)
                 if response is None:
-                    if self._stopped:
+                    if self._ending:
                         return
                     raise Unavailable(f"{endpoint.address} ended the stream")
                 self._heard(response, endpoint)
@@ -236,10 +237,11 @@ class Consumer:
             last_delivery=self._inbox.last_delivery,
             visibility_timeout_ms=self._override_ms,
         )
+        credit = 0 if self._stopped else self._inbox.grant()
         try:
             async with asyncio.timeout(self._settings.silence):
                 with contextlib.suppress(asyncio.InvalidStateError):  # it has ended already: reading tells why
-                    await stream.write(queues_pb2.ConsumeRequest(open=opening, credit=self._inbox.grant()))
+                    await stream.write(queues_pb2.ConsumeRequest(open=opening, credit=credit))
         except TimeoutError:
             raise NoAnswer(endpoint.address, f"no word for {self._settings.silence:g} s") from None
 
@@ -249,6 +251,9 @@ class Consumer:
             request = settler.next_request(loop.time())
             credit = 0 if self._stopped else inbox.grant()
             if request is None and not credit:
+                if self._ending:
+                    await stream.done_writing()
+                    return
                 work.clear()
                 await work.wait()
                 continue
@@ -325,9 +330,9 @@ class Consumer:
     # --- the end
 
     async def _half_close(self) -> None:
-        """Says that there will be no more credit, and reads what was on its way."""
-        if self._stream is not None:
-            await self._stream.done_writing()
+        """Has the writer say that nothing more will come, and reads what is on its way until the broker ends too."""
+        self._ending = True
+        self._work.set()
         if self._running is not None:
             await asyncio.wait([self._running])
 

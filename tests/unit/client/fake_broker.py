@@ -307,10 +307,11 @@ class FakeConsumeStream:
         self._context = context
         self._credit = 0
         self._ended = False
+        self._one_writer = asyncio.Lock()
 
     async def run(self, credit: int) -> None:
         for delivery in self._sent[self._last_delivery :]:
-            await self._context.write(delivery)
+            await self._write(delivery)
         self._credit += credit
         reading = asyncio.ensure_future(self._read())
         try:
@@ -325,10 +326,14 @@ class FakeConsumeStream:
                     self._cluster.lose_deliveries -= 1
                     await refuse(self._context, Unavailable("the stream broke"))
                 await self._node.speaks.wait()
-                await self._context.write(delivery)
+                await self._write(delivery)
             await reading
         finally:
             reading.cancel()
+
+    async def _write(self, response: queues_pb2.ConsumeResponse) -> None:
+        async with self._one_writer:
+            await self._context.write(response)
 
     def _deliver(self) -> queues_pb2.ConsumeResponse:
         messages = self._queue.receive(min(self._credit, 10))
@@ -355,7 +360,7 @@ class FakeConsumeStream:
                     self._cluster.lose_settles -= 1
                     await refuse(self._context, Unavailable("the stream broke"))
                 settled = queues_pb2.ConsumeResponse.Settled(settle=request.settle, failed=failed)
-                await self._context.write(queues_pb2.ConsumeResponse(settled=[settled]))
+                await self._write(queues_pb2.ConsumeResponse(settled=[settled]))
         async with self._queue.changed:
             self._ended = True
             self._queue.changed.notify_all()
