@@ -246,9 +246,8 @@ class Client:
         ...         print(message.body)
         ...     await client.run_consumer("orders", handle, concurrency=20)
         """
-        consumer = self.consume(
-            queue, prefetch=max(1, min(1_000, concurrency * 2)), visibility_timeout=visibility_timeout
-        )
+        prefetch = max(1, min(1_000, concurrency * 2))
+        consumer = self.consume(queue, prefetch=prefetch, visibility_timeout=visibility_timeout)
         async with consumer:
             await Handling(consumer, handler, concurrency, self._scope).run(stop)
         self._own.remove(consumer)

@@ -8,7 +8,7 @@ stream) and lets a test break everything else: kill a node, silence it, end stre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -63,6 +63,7 @@ class FakeCluster:
         """While it is cleared, frames are stored but not acknowledged."""
         self.release.set()
         self.handed_over: list[str] = []
+        self.located = 0
 
     @property
     def addresses(self) -> str:
@@ -119,6 +120,7 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
 
     async def Locate(self, request: cluster_pb2.LocateRequest, context: Any) -> cluster_pb2.LocateResponse:
         await self.speaks.wait()
+        self.cluster.located += 1
         try:
             self.cluster.queue(request.name)
         except QueueNotFound as error:
@@ -389,6 +391,21 @@ async def running(nodes: int = 1) -> AsyncIterator[FakeCluster]:
         cluster.release.set()
         for node in cluster.nodes:
             await node.kill()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Lets everything else run until it is so."""
+    for _ in range(100_000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to be")
+
+
+async def settle_down() -> None:
+    """Lets everything that can go on go on."""
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 def _names(count: int) -> Iterator[str]:

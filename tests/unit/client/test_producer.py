@@ -22,7 +22,7 @@ from broker.client.coalescing import FrameLimits
 from broker.client.errors import PartlyRefused
 from broker.client.model import Attribute, OutgoingMessage
 from broker.client.producer import ProducerSettings
-from tests.unit.client.fake_broker import FakeCluster, running
+from tests.unit.client.fake_broker import FakeCluster, running, settle_down, until
 
 QUICK = ProducerSettings(timeout=5.0, silence=0.1)
 
@@ -82,10 +82,8 @@ async def test_no_more_frames_than_the_window_are_on_their_way() -> None:
         # when ten frames want to go
         sending = asyncio.ensure_future(client.send_many("orders", bodies(10)))
         producer = client._shared_producer("orders")
-        while len([frame for frame in producer._outbox.unacknowledged if frame.sent_at]) < 3:
-            await asyncio.sleep(0)
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await until(lambda: len([frame for frame in producer._outbox.unacknowledged if frame.sent_at]) == 3)
+        await settle_down()
 
         # then three are on their way
         assert len([frame for frame in producer._outbox.unacknowledged if frame.sent_at]) == 3
@@ -138,9 +136,8 @@ async def test_while_the_others_still_name_a_dead_leader_the_client_waits_for_th
         await client.send("orders", b"before")
         await cluster.nodes[0].kill()
         sending = asyncio.ensure_future(client.send("orders", b"after"))
-        first_asked = asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - first_asked < 0.1:
-            await asyncio.sleep(0.01)
+        asked = cluster.located
+        await until(lambda: cluster.located > asked + 6)
         assert not sending.done()
 
         # when they elect another
@@ -284,10 +281,8 @@ async def test_send_waits_while_too_much_waits() -> None:
         producer = client.producer("orders")
         sending = asyncio.ensure_future(producer.send_many(bodies(100)))
         await asyncio.wait_for(cluster.nodes[0].opened.wait(), 5)
-        while producer._outbox.waiting < 5 or not producer._outbox.unacknowledged:
-            await asyncio.sleep(0)
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await until(lambda: producer._outbox.waiting == 5 and bool(producer._outbox.unacknowledged))
+        await settle_down()
 
         # then memory holds the frame on its way and what may wait, and no more
         assert producer._outbox.waiting == 5
