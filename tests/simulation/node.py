@@ -25,7 +25,8 @@ from broker.storage.store import Batch, Store
 from tests.simulation.bulk import Bulk
 from tests.simulation.clock import NodeClock
 from tests.simulation.court import Court, ObservedMachine
-from tests.simulation.drive import Cut, Drive
+from tests.simulation.drive import Drive
+from tests.simulation.fake_disk import PowerLoss
 from tests.simulation.faults import Rates
 from tests.simulation.network import Network
 from tests.simulation.world import MILLISECOND, SECOND, World
@@ -108,7 +109,7 @@ class SimulatedNode:
         self._world.note(self.name, "starts", self.incarnation)
         try:
             self._open()
-        except Cut:
+        except PowerLoss:
             self._world.counts["crash inside recovery"] += 1
             self._end(self._drive.power_lost)
 
@@ -229,7 +230,7 @@ class SimulatedNode:
     def _do(self, act: Callable[..., None], arguments: tuple[Any, ...]) -> None:
         try:
             act(*arguments)
-        except Cut:
+        except PowerLoss:
             self._end(self._drive.power_lost)
 
     def _later(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
