@@ -2,7 +2,7 @@
 
 Runs on every node. Everywhere it keeps this node's entry and picture of the cluster current; on the directory's leader
 it also gives a new cluster its first content and finishes creations and deletions that were interrupted; and each
-leader gives back what another node should lead. All steps may be repeated and may run on two nodes at once for a moment.
+leader gives back what another node should lead. All steps may be repeated, and may run on two nodes at a time.
 """
 
 from __future__ import annotations

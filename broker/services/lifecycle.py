@@ -1,11 +1,13 @@
 """How queues come and go over two groups: the directory, which knows the name, and the data group that holds it.
 
 No step is atomic over both. So every step is idempotent, a name counts only when the directory says "active", and what
-was interrupted is finished later by the controller: a creation that reached the data group is completed, any other one is
-undone; a deletion is completed.
+was interrupted is finished later by the controller: a creation that reached the data group is completed, any other one
+is undone; a deletion is completed.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 from broker.base.errors import CallerError, QueueExists, QueueNotFound, Unavailable
 from broker.base.ids import QueueId
@@ -68,10 +70,8 @@ class Lifecycle:
 
     async def _drop(self, resource: Resource, deadline: Millis) -> None:
         await self._directory.tell(RetireResource(KIND, resource.id), deadline)
-        try:
+        with suppress(QueueNotFound):  # an earlier attempt came this far
             await self._tell(resource, DeleteQueue(QueueId(resource.id)), deadline)
-        except QueueNotFound:
-            pass  # an earlier attempt came this far
         await self._directory.tell(ForgetResource(KIND, resource.id), deadline)
 
     async def _must_equal(self, resource: Resource, attributes: QueueAttributes, deadline: Millis) -> None:
@@ -80,8 +80,8 @@ class Lifecycle:
             raise Unavailable(f"queue {resource.name!r} is being deleted; retry in a moment")
         if found.queue.attributes != attributes:
             raise QueueExists(
-                f"queue {resource.name!r} exists with other attributes ({_differences(found.queue.attributes, attributes)})"
-                ": update it, or create it with the same"
+                f"queue {resource.name!r} exists with other attributes: update it, or create it with the same "
+                f"({_differences(found.queue.attributes, attributes)})"
             )
 
     async def _described(self, resource: Resource, deadline: Millis) -> Description | None:

@@ -1,7 +1,7 @@
 """Queues as the front doors see them: one object, one method per use case, by the queue's name, on any node.
 
-Each call is checked, admitted, located, carried out on the leader of the queue's group and answered. Deadlines are instants
-of this node's monotonic clock in milliseconds. A call given a ``request`` id may be repeated under it, here or
+Each call is checked, admitted, located, carried out on the leader of the queue's group and answered. Deadlines are
+instants of this node's monotonic clock in milliseconds. A call given a ``request`` id may be repeated under it, here or
 on another node, and takes effect once. This room must not know who calls: protobuf and HTTP stop above.
 """
 
@@ -68,7 +68,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class SendResult(msgspec.Struct, frozen=True):
-    """Of one batch: the accepted messages' ids are (``group``, ``index``, 0 .. ``accepted`` - 1), in the batch's order."""
+    """Of one batch: its accepted messages have the ids (``group``, ``index``, 0 .. ``accepted`` - 1), in order."""
 
     group: GroupId
     index: int

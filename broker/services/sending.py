@@ -28,7 +28,7 @@ class SendRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SendAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """Those not in ``refused`` (positions in the packed batch, ascending) are stored under (group, ``index``, 0 ...)."""
+    """Those not in ``refused`` (positions in the packed batch, ascending) have the ids (group, ``index``, 0 ...)."""
 
     group: GroupId
     index: int

@@ -4,7 +4,8 @@ isort:skip_file
 Standard queues: batch-first unary calls, and two bidirectional streams that are the fast way in and out.
 
 Any node answers any call. A client that sends each queue's calls to the node which ClusterService.Locate names saves
-a hop. Errors are canonical gRPC status codes; the details carry a broker.queues.v1.ErrorInfo with the exact code.
+a hop. Errors are canonical gRPC status codes; a broker.queues.v1.ErrorInfo with the exact code is in the trailer
+"broker-error-bin", and in "grpc-status-details-bin" as gRPC libraries expect it.
 All times are milliseconds, instants are milliseconds since the Unix epoch, sizes are bytes.
 """
 
@@ -690,7 +691,9 @@ class ReceiveResponse(_message.Message):
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredMessage]: ...
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredMessage]:
+        """Fewer than asked for when the answer would pass 3 MiB."""
+
     def __init__(
         self,
         *,
@@ -839,7 +842,7 @@ class ProduceRequest(_message.Message):
         SESSION_FIELD_NUMBER: _builtins.int
         queue: _builtins.str
         session: _builtins.bytes
-        """16 random bytes; reuse it with the same frame numbers when reconnecting"""
+        """16 random bytes, of this stream alone; reuse it with the frame numbers when reconnecting"""
         def __init__(
             self,
             *,
@@ -856,7 +859,9 @@ class ProduceRequest(_message.Message):
     FRAME_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     frame: _builtins.int
-    """Later requests: one frame each. Numbers grow by one; a frame sent again under its number is stored once."""
+    """Later requests: one frame each, of 1-1,000 messages and 4 MiB in all. Numbers grow by one, from 1; a frame sent again
+    under its number is stored once, if at most 127 later ones have been stored meanwhile.
+    """
     @_builtins.property
     def open(self) -> Global___ProduceRequest.Open: ...
     @_builtins.property
@@ -932,7 +937,7 @@ class ConsumeRequest(_message.Message):
         VISIBILITY_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
         queue: _builtins.str
         session: _builtins.bytes
-        """16 random bytes; reuse it when reconnecting"""
+        """16 random bytes, of this stream alone; reuse it when reconnecting"""
         last_delivery: _builtins.int
         """number of the last delivery seen in this session; 0 at first"""
         visibility_timeout_ms: _builtins.int
@@ -1029,7 +1034,9 @@ class ConsumeResponse(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
     delivery: _builtins.int
-    """grows by one per response with messages"""
+    """Grows from one response with messages to the next, not always by one. Open a new stream with the last one seen, and
+    what was handed out after it and is still held comes again first, under its number.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredMessage]: ...
     @_builtins.property

@@ -4,7 +4,8 @@ isort:skip_file
 Standard queues: batch-first unary calls, and two bidirectional streams that are the fast way in and out.
 
 Any node answers any call. A client that sends each queue's calls to the node which ClusterService.Locate names saves
-a hop. Errors are canonical gRPC status codes; the details carry a broker.queues.v1.ErrorInfo with the exact code.
+a hop. Errors are canonical gRPC status codes; a broker.queues.v1.ErrorInfo with the exact code is in the trailer
+"broker-error-bin", and in "grpc-status-details-bin" as gRPC libraries expect it.
 All times are milliseconds, instants are milliseconds since the Unix epoch, sizes are bytes.
 """
 
