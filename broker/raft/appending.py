@@ -7,6 +7,7 @@ durable, so an acknowledgement may always name the newest entry known to match, 
 from __future__ import annotations
 
 from broker.base.ids import Index, NodeId
+from broker.raft import catching_up
 from broker.raft import membership as memberships
 from broker.raft.messages import Append, AppendReply, Heartbeat, HeartbeatReply
 from broker.raft.roles import follow
@@ -102,9 +103,10 @@ def _acknowledge(state: State, leader: NodeId, message: Append, matched: Index) 
 
 
 def _refuse(state: State, leader: NodeId, message: Append) -> None:
-    """Say where the logs may agree. While this leader's snapshot is on its way here, an append that builds on it comes
-    too early: no answer, the leader asks again."""
-    if state.offered is not None and message.prev_index >= state.offered.index:
+    """Say where the logs may agree. While this leader's snapshot is on its way here and needed, an append that builds
+    on it comes too early: no answer, the leader asks again. A log that got there by itself needs it no more."""
+    offered = state.offered
+    if offered is not None and message.prev_index >= offered.index and catching_up.wants(state, offered):
         return
     index, term = state.log.last_agreeing(message.prev_index, message.prev_term)
     state.send(leader, AppendReply(state.term, False, index, message.round, term))
