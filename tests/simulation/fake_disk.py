@@ -3,8 +3,8 @@
 Written bytes are readable at once and durable only after a sync: at a power loss every sector (512 bytes) of every
 unsynced write is there or not, as chance has it. Names are durable only after their directory was synced: of the
 changes since, the first few survive, in order. A failed sync loses its bytes although they stay readable; a later sync
-does not bring them back, only writing them again does. Deterministic for an injected Random. Time is not modelled: a caller who
-wants slow syncs waits by itself.
+does not bring them back, only writing them again does. Deterministic for an injected Random. Time is not modelled: a
+caller who wants slow syncs waits by itself.
 """
 
 from __future__ import annotations
