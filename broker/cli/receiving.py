@@ -19,6 +19,7 @@ from broker.client.model import Attribute
 
 _UNFLUSHED = 500
 _PREFETCH = 500
+_LAST_WRITE = 0.5
 
 
 class Written(Protocol):
@@ -48,11 +49,26 @@ class Writing:
     def add(self, message: Written) -> None:
         self._lines.append(_json(message) if self._as_json else message.body)
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether everything that was added has been written."""
+        return not self._lines
+
     async def flush(self) -> None:
-        """Raises BrokenPipeError when nobody reads any more; InvalidArgument when the disk takes no more."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            await asyncio.to_thread(self._write, b"\n".join([*lines, b""]))
+        """Raises BrokenPipeError when nobody reads any more; InvalidArgument when the disk takes no more.
+
+        Cancelled, it first waits a moment for the write under way: what was written should count as written.
+        """
+        data = b"\n".join([*self._lines, b""])
+        writing = asyncio.get_running_loop().run_in_executor(None, self._write, data)
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            done, _ = await asyncio.wait([writing], timeout=_LAST_WRITE)
+            if done and writing.exception() is None:
+                self._lines.clear()
+            raise
+        self._lines.clear()
 
     def _write(self, data: bytes) -> None:
         try:
@@ -115,7 +131,7 @@ async def follow(
             return _nobody_reads()
         finally:
             for message in unflushed:
-                message.nack()
+                message.ack() if ack and writing.is_flushed else message.nack()
     return 0
 
 

@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRe
 from broker.base.errors import BrokerError, InvalidArgument
 from broker.base.instants import SECOND, Clock
 from broker.base.limits import KIB, MIB
-from broker.cli.console import complain, hint_for
 from broker.cli.options import parse_attributes
 from broker.client.client import Client
 from broker.client.model import OutgoingMessage, SentMessage
@@ -83,17 +82,16 @@ class _Sent:
         self.progress.update(self._bar, completed=self._bytes, said=self._said())
 
     def count(self, outcomes: list[SentMessage | BrokerError]) -> None:
-        """Raises InvalidArgument for the first line that was refused."""
+        """Raises the error of the first line that was refused, with the line's number."""
         for place, outcome in enumerate(outcomes):
             if isinstance(outcome, BrokerError):
-                line = self._messages + place + 1
-                complain(f"line {line:,}: {outcome}", hint_for(outcome))
-                raise InvalidArgument(f"stopped at line {line:,}, which the broker refused")
+                raise type(outcome)(f"line {self._messages + place + 1:,}: {outcome}")
         self._messages += len(outcomes)
 
     def finish(self) -> None:
         self.progress.stop()
-        self._console.print(f"sent {self._said()}", highlight=False)
+        if self._bytes:
+            self._console.print(f"sent {self._said()}", highlight=False, soft_wrap=True)
 
     def _said(self) -> str:
         seconds = max(self._clock.monotonic() - self._started, 1) / SECOND

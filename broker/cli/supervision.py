@@ -19,7 +19,8 @@ from broker.base.instants import SECOND, Clock
 STOP_TIMEOUT = 15.0
 """Seconds between SIGTERM and SIGKILL: a node drains, hands leaderships over and syncs first."""
 
-_RESTART_PAUSES = (1.0, 1.0, 2.0, 5.0, 10.0)
+RESTART_PAUSES = (1.0, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before the first restart, the second, and so on."""
 _STEADY = 30 * SECOND
 """A node that ran so many milliseconds has recovered: the next restart is a first one again."""
 _READY_INTERVAL = 0.1
@@ -39,13 +40,20 @@ class Child(msgspec.Struct, frozen=True):
 
 class Supervisor:
     def __init__(
-        self, children: Sequence[Child], restart: bool, environment: dict[str, str], say: Say, clock: Clock
+        self,
+        children: Sequence[Child],
+        restart: bool,
+        environment: dict[str, str],
+        say: Say,
+        clock: Clock,
+        pauses: Sequence[float] = RESTART_PAUSES,
     ) -> None:
         self._children = children
         self._restart = restart
         self._environment = environment
         self._say = say
         self._clock = clock
+        self._pauses = pauses
         self._unready = {child.name for child in children}
         self.all_ready = asyncio.Event()
         self.processes: dict[str, asyncio.subprocess.Process] = {}
@@ -75,7 +83,7 @@ class Supervisor:
                     self._say(f"    {line}")
             if not self._restart:
                 return
-            pause = _RESTART_PAUSES[min(failures, len(_RESTART_PAUSES)) - 1]
+            pause = self._pauses[min(failures, len(self._pauses)) - 1]
             self._say(f"{child.name} starts again in {pause:g} s")
             await asyncio.sleep(pause)
 
