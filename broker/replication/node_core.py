@@ -105,6 +105,7 @@ class NodeCore:
         waiting: set[GroupId] = set()
         while out.dirty:
             group = out.dirty.pop()
+            self._touched.add(group)
             if self.replicas[group].flush(at, out):
                 out.dirty.discard(group)
                 waiting.add(group)

@@ -112,6 +112,9 @@ class Replica:
         self._proposals.append((data, token))
 
     def query(self, query: Query, at: Instant, out: Outbox) -> None:
+        if self._installing is not None:
+            out.fail(query.token, self.not_leader())
+            return
         self._asked[query.token] = query
         self.handle(events.Read(query.token), at, out)
 
@@ -227,6 +230,7 @@ class Replica:
             self._absorb(ready, at, out)
         if first is None:
             self._tick_index = None
+            self._tick_not_before = Millis(at.now + self._settings.tick_spacing)
             refusal = self._refusal()
             for _, token in proposals:
                 out.fail(token, refusal)
