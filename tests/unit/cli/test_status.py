@@ -1,0 +1,52 @@
+"""`broker status` and `broker handover`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from broker.__main__ import build
+from broker.cli.status import duration
+from tests.unit.cli.broker_thread import serving
+
+
+def test_status_shows_nodes_and_groups() -> None:
+    with serving(3) as cluster:
+        arguments = ("status", "--cluster", cluster.addresses)
+        result = CliRunner().invoke(build(arguments), arguments, env={"COLUMNS": "200"})
+        assert result.exit_code == 0
+        assert "cluster fake: 3 of 3 nodes reachable, 1 of 1 groups have a leader" in result.stdout
+        for node in cluster.nodes:
+            (row,) = [line for line in result.stdout.splitlines() if line.startswith(node.name)]
+            assert node.address in row
+            assert "1 min 1 s" in row
+        assert "a-0 0, b-0 0, c-0 0" in result.stdout
+
+
+def test_status_as_json_is_complete() -> None:
+    with serving(3) as cluster:
+        # the address comes from the environment as well
+        arguments = ("status", "--json")
+        result = CliRunner().invoke(build(arguments), arguments, env={"BROKER_CLUSTER": cluster.addresses})
+        status = json.loads(result.stdout)
+        assert [node["id"] for node in status["nodes"]] == ["a-0", "b-0", "c-0"]
+        assert status["groups"][0]["replicas"][1] == {"node": "b-0", "matched": 10, "lag": 0}
+
+
+def test_handover_names_the_node_and_what_moved() -> None:
+    with serving(3) as cluster:
+        arguments = ("handover", "c-0", "--cluster", cluster.addresses)
+        result = CliRunner().invoke(build(arguments), arguments)
+        assert result.exit_code == 0
+        assert "c-0 handed over 4 of 4 leaderships" in result.stderr
+        assert cluster.handed_over == ["c-0"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (200_000, "2 d 7 h")],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
