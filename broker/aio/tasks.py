@@ -17,6 +17,9 @@ from typing import Any, Self, TypeVar
 
 _logger = logging.getLogger(__name__)
 
+_PATIENCE_SECONDS = 5.0
+"""After which a task that does not heed its cancellation is named in the log; closing waits on."""
+
 OnFailure = Callable[[str, BaseException], None]
 """Told the failed task's name and its error, once per scope tree: the first failure ends the component."""
 
@@ -72,7 +75,10 @@ class TaskScope:
             task.cancel()
         while pending:
             try:
-                await asyncio.wait(pending)
+                _, late = await asyncio.wait(pending, timeout=_PATIENCE_SECONDS)
+                if late:
+                    names = sorted(task.get_name() for task in late)
+                    _logger.warning("still waiting for cancelled tasks", extra={"fields": {"tasks": names}})
             except asyncio.CancelledError as error:
                 interrupted = error
             pending = self._others()

@@ -82,7 +82,9 @@ async def keep_dialled(
             complaints.say("cannot connect", str(error) or "no answer in time", peer=peer, remote=address())
         else:
             try:
-                await asyncio.wait_for(connection.gone(), settled_after)
+                # Not asyncio.wait_for, which on Python 3.11 can lose a cancellation that comes with the end.
+                async with asyncio.timeout(settled_after):
+                    await connection.gone()
             except TimeoutError:
                 backoff.reset()
                 await connection.gone()

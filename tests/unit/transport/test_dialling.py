@@ -1,0 +1,27 @@
+"""Addresses of nodes."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.transport.dialling import split_address
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [
+        ("10.0.0.1:7400", ("10.0.0.1", 7400)),
+        ("a-0.broker.default.svc:7400", ("a-0.broker.default.svc", 7400)),
+        ("[::1]:7400", ("::1", 7400)),
+    ],
+)
+def test_host_and_port(address: str, parts: tuple[str, int]) -> None:
+    assert split_address(address) == parts
+
+
+@pytest.mark.parametrize(
+    "address", ["", "host", "host:", ":7400", "host:x", "host:0", "host:65536", "host:-1", "host:²"]
+)
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(ValueError, match="is not an address: write host:port"):
+        split_address(address)
