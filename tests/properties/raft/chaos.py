@@ -13,6 +13,7 @@ import msgspec
 from broker.base.ids import Index, NodeId, Term
 from broker.base.instants import Millis
 from broker.raft.events import (
+    Campaign,
     ChangeMembership,
     PeerClosed,
     PeerUnreachable,
@@ -229,6 +230,19 @@ class Chaos:
         for name in self.up():
             self.feed(name, TransferLeadership(NodeId(self.random.choice("abcde"))))
 
+    def campaign(self) -> None:
+        """Several at once, and one that crashes meanwhile."""
+        for name in self.random.sample(self.up(), min(2, len(self.up()))):
+            self.feed(name, Campaign())
+            self.collect()
+        self.deliver()
+        for name in self.up():
+            self.replicas[name].sync(self.now)
+        self.collect()
+        self.deliver()
+        self.crash()
+        self.restart()
+
     def reconfigure(self) -> None:
         names = self.random.sample("abcde", self.random.randint(1, 5))
         voters = self.random.randint(1, len(names))
@@ -266,6 +280,7 @@ _ACTS = {
     Chaos.lose_connection: 1,
     Chaos.compact: 2,
     Chaos.end_snapshot: 3,
+    Chaos.campaign: 1,
     Chaos.transfer: 0.5,
     Chaos.reconfigure: 0.4,
 }

@@ -12,9 +12,8 @@ from broker.raft import appending, election, leading, quorum, reading
 from broker.raft.messages import Append, AppendReply, VoteRequest
 from broker.raft.ready import ReadGrant
 from broker.raft.state import State
-from broker.raft.types import HardState, Membership
+from broker.raft.types import Membership
 from tests.properties.raft.chaos import CONFIG, NERVOUS, Chaos
-from tests.unit.raft.replica import Disk
 
 _SEEDS = 400
 _STEPS = 1500
@@ -27,16 +26,6 @@ def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
         state.send(leader, AppendReply(state.term, True, matched, message.round))
 
     patch.setattr(appending, "_acknowledge", at_once)
-
-
-def forget_the_vote(patch: pytest.MonkeyPatch) -> None:
-    recover = Disk.recover
-
-    def forgetful(disk: Disk):  # type: ignore[no-untyped-def]
-        found = recover(disk)
-        return msgspec.structs.replace(found, hard_state=HardState(found.hard_state.term))
-
-    patch.setattr(Disk, "recover", forgetful)
 
 
 def vote_for_any_log(patch: pytest.MonkeyPatch) -> None:
@@ -94,7 +83,6 @@ def _messages() -> dict[type, object]:
     "plant",
     [
         acknowledge_before_the_sync,
-        forget_the_vote,
         vote_for_any_log,
         count_one_less_than_a_majority,
         ignore_the_outgoing_majority,
