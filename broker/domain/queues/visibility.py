@@ -101,8 +101,6 @@ class InFlight:
 
     def extend(self, key: int, batch: Batch, until: int) -> None:
         """Let the time-out of one message, held by ``batch``, end at ``until``. ``settle`` must follow."""
-        if batch.until == until:
-            return
         extension = self._extended.get((batch.receipt, until))
         if extension is None:
             extension = self._extended[batch.receipt, until] = _Extension(batch.receipt, batch.received_at, until)
