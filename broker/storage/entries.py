@@ -6,18 +6,19 @@ from broker.base.ids import GroupId, Index
 from broker.raft.types import Entry
 from broker.storage.books import Books
 from broker.storage.index import OFFSET_BITS
+from broker.storage.operations import Append, Carry
 from broker.storage.reader import Reader
 from broker.storage.tail import Tail
 
 
 class Entries:
-    """``carried``: entries staged as carried and not durable yet, by (group, index); shared with the store."""
+    """``carried``: entries outside the log that are not durable yet, by (group, index), and what staged them."""
 
     def __init__(self, books: Books, reader: Reader) -> None:
         self._books = books
         self._reader = reader
         self.tails: dict[int, Tail] = {}
-        self.carried: dict[tuple[int, int], Entry] = {}
+        self.carried: dict[tuple[int, int], tuple[Entry, Append | Carry]] = {}
 
     def tail(self, group: int) -> Tail:
         """Made when the group is new here."""
@@ -25,6 +26,22 @@ class Entries:
         if tail is None:
             tail = self.tails[group] = Tail()
         return tail
+
+    def keep_old(self, group: int, appends: list[Append]) -> None:
+        """The log is about to be dropped: hold on to entries before it that ``appends`` have yet to make durable."""
+        tail = self.tails[group]
+        for entry in tail.recent[: max(tail.first - tail.recent_first, 0)]:
+            for append in appends:
+                if append.first <= entry.index <= append.last:
+                    self.carried[group, entry.index] = entry, append
+
+    def settled(self, staged: Append | Carry) -> None:
+        """What this operation staged is durable."""
+        if self.carried:
+            for index in staged.indexes:
+                held = self.carried.get((staged.group, index))
+                if held is not None and held[1] is staged:
+                    del self.carried[staged.group, index]
 
     def one(self, group: GroupId, index: Index) -> Entry | None:
         """Raises DataCorrupt."""
@@ -34,12 +51,12 @@ class Entries:
         place = index - tail.recent_first
         if 0 <= place < len(tail.recent):
             return tail.recent[place]
+        if not tail.first <= index <= tail.last and (group, index) in self.carried:
+            return self.carried[group, index][0]
         places = self._books.group(group).index
         in_log = index <= tail.last and not tail.resets
         location = places.find(index) if in_log else places.find_old(index)
-        if location:
-            return self._reader.entries([location], group, index)[0]
-        return self.carried.get((group, index))
+        return self._reader.entries([location], group, index)[0] if location else None
 
     def range(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:
         """Raises DataCorrupt."""

@@ -34,6 +34,10 @@ class Append(msgspec.Struct):
     offsets: list[int]
     runs: list[Run]
 
+    @property
+    def indexes(self) -> range:
+        return range(self.first, self.first + len(self.offsets))
+
     def sealed(self, books: Books, base: int, written: SegmentBook) -> None:
         written.records += len(self.offsets)
         books.append(self.group, self.first, [base + offset for offset in self.offsets], self.runs, written)
@@ -49,8 +53,9 @@ class Carry(msgspec.Struct):
     indexes: list[int]
     offsets: list[int]
 
-    def sealed(self, _books: Books, _base: int, written: SegmentBook) -> None:
-        """Nothing refers to them before they are durable."""
+    def sealed(self, books: Books, _base: int, written: SegmentBook) -> None:
+        """Nothing refers to them before they are durable, but the group is known."""
+        books.group(self.group)
         written.records += len(self.offsets)
 
     def settled(self, books: Books, base: int) -> None:

@@ -165,7 +165,9 @@ class Store:
     def stage_reset(self, group: GroupId, mark: SnapshotMark, name: str) -> None:
         """A received snapshot counts; the log is dropped and continues after ``mark``. Carried entries stay."""
         tail = self._entries.tail(group)
-        self._cache.cut(tail, tail.recent_first, self._appends_of(group))
+        appends = self._appends_of(group)
+        self._entries.keep_old(group, appends)
+        self._cache.cut(tail, tail.recent_first, appends)
         tail.mark, tail.mark_name = mark, name
         tail.first, tail.last = mark.index + 1, mark.index
         tail.recent_first = tail.first
@@ -182,9 +184,10 @@ class Store:
         self._entries.tail(group)
         draft = self._draft
         offsets = draft.encode(segment.CARRIED, group, entries)
-        draft.operations.append(Carry(group, [entry.index for entry in entries], offsets))
+        carry = Carry(group, [entry.index for entry in entries], offsets)
+        draft.operations.append(carry)
         for entry in entries:
-            self._entries.carried[group, entry.index] = entry
+            self._entries.carried[group, entry.index] = entry, carry
 
     def retain(self, group: GroupId, mark_index: Index, live: Iterable[tuple[Index, Index]], keep_from: Index) -> None:
         """Entries up to ``mark_index`` outside ``live`` (inclusive ascending ranges) may be forgotten, but the log
@@ -342,9 +345,9 @@ class Store:
                 operation.settled(self._books, base)
                 if type(operation) is Append:
                     self._cache.may_go(self._entries.tails[operation.group], operation)
+                    self._entries.settled(operation)
                 elif type(operation) is Carry:
-                    for index in operation.indexes:
-                        self._entries.carried.pop((operation.group, index), None)
+                    self._entries.settled(operation)
             batch.operations = []
         self._cache.shrink()
 
