@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
@@ -58,6 +59,8 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 
 def main() -> None:
+    # gRPC's core writes a line to stderr for every connection that breaks; commands tell such things themselves.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     build(sys.argv[1:])()
 
 

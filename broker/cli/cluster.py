@@ -19,8 +19,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.errors import InvalidArgument
 from broker.base.limits import DEFAULT_DATA_GROUPS
 from broker.cli.console import err, note
-from broker.cli.layout import lay_out
-from broker.cli.options import DEFAULT_CLUSTER
+from broker.cli.layout import BASE_PORT, DEFAULT_CLUSTER, lay_out
 from broker.cli.running import run_until_stopped
 from broker.cli.supervision import Child, Supervisor, node_command
 from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, dump, load, split_address
@@ -32,7 +31,7 @@ def cluster(
     zones: Annotated[int, typer.Option(help="Availability zones to simulate.")] = 3,
     nodes: Annotated[int | None, typer.Option(help="Nodes in all.", show_default="one per zone")] = None,
     data: Annotated[Path, typer.Option(help="Where data, logs and configurations live.")] = Path(".broker/cluster"),
-    base_port: Annotated[int, typer.Option(help="Client port of the first node; peers +100, metrics +200.")] = 4001,
+    base_port: Annotated[int, typer.Option(help="First client port; peers +100, metrics +200.")] = BASE_PORT,
     groups: Annotated[int, typer.Option(help="Raft groups that hold data.")] = DEFAULT_DATA_GROUPS,
     fsync: Annotated[str, typer.Option(help="Where the log is synced: thread or loop.")] = "thread",
     restart: Annotated[bool, typer.Option(help="Start a node again when it dies.")] = True,

@@ -10,14 +10,14 @@ import typer
 
 from broker.cli.cluster import panel, refuse_busy_ports
 from broker.cli.console import err
-from broker.cli.layout import lay_out
+from broker.cli.layout import BASE_PORT, lay_out
 from broker.cli.running import run_until_stopped
 from broker.node.process import run_node
 
 
 def dev(
     data: Annotated[Path, typer.Option(help="Where the data lives.")] = Path(".broker/dev"),
-    base_port: Annotated[int, typer.Option(help="Client port; peers +100, metrics +200.")] = 4001,
+    base_port: Annotated[int, typer.Option(help="Client port; peers +100, metrics +200.")] = BASE_PORT,
 ) -> None:
     """Start one node, with nothing to configure, until Ctrl-C. Its data stays.
 

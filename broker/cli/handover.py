@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from broker.cli.console import note
-from broker.cli.options import DEFAULT_CLUSTER, Cluster, connect
+from broker.cli.layout import DEFAULT_CLUSTER
+from broker.cli.options import Cluster, connect
 from broker.cli.running import FAILED, run
 
 

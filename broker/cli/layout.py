@@ -13,9 +13,12 @@ from broker.base.errors import InvalidArgument
 from broker.node.settings import NodeSettings, PeerSettings
 
 HOST = "127.0.0.1"
+BASE_PORT = 4001
 PEER_OFFSET = 100
 ADMIN_OFFSET = 200
 MAX_NODES = PEER_OFFSET
+DEFAULT_CLUSTER = ",".join(f"{HOST}:{BASE_PORT + number}" for number in range(3))
+"""What commands talk to unless they are told: the cluster of three that `broker cluster` starts."""
 
 
 def lay_out(

@@ -10,8 +10,6 @@ from broker.base.errors import InvalidArgument
 from broker.client.client import Client
 from broker.client.model import Attribute, AttributeValue
 
-DEFAULT_CLUSTER = "127.0.0.1:4001,127.0.0.1:4002,127.0.0.1:4003"
-
 Cluster = Annotated[
     str,
     typer.Option(

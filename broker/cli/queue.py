@@ -13,8 +13,8 @@ from rich.table import Table
 from broker.aio.system_clock import SystemClock
 from broker.cli import receiving, sending
 from broker.cli.console import err, note, out
+from broker.cli.layout import DEFAULT_CLUSTER
 from broker.cli.options import (
-    DEFAULT_CLUSTER,
     Cluster,
     Delay,
     MessageSizeLimit,

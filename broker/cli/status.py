@@ -15,7 +15,8 @@ from rich.text import Text
 
 from broker.base.errors import BrokerError
 from broker.cli.console import out
-from broker.cli.options import DEFAULT_CLUSTER, Cluster, Timeout, connect
+from broker.cli.layout import DEFAULT_CLUSTER
+from broker.cli.options import Cluster, Timeout, connect
 from broker.cli.running import run
 from broker.client.client import Client
 from broker.client.status import ClusterStatus, GroupStatus, NodeStatus

@@ -16,6 +16,7 @@ with the broker's own words.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -37,6 +38,9 @@ from broker.client.queues import Queues, wire_attributes
 from broker.client.retrying import Chance
 from broker.client.status import ClusterStatus, HandedOver, status_of
 from broker.pb.cluster.v1 import cluster_pb2
+
+_HURRIED_CLOSE = 2.0
+"""Seconds: who cancels the work, as Ctrl-C does, wants it to end soon, with or without the cluster."""
 
 
 class Client:
@@ -82,13 +86,18 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        await self.close(_HURRIED_CLOSE if isinstance(error, asyncio.CancelledError) else None)
 
-    async def close(self) -> None:
-        """Waits for what was sent and settled to be confirmed, gives prefetched messages back, ends all connections."""
+    async def close(self, within: float | None = None) -> None:
+        """Waits for what was sent and settled to be confirmed, gives prefetched messages back, ends all connections.
+
+        ``within``: seconds this may take; None: as long as messages may wait for their acknowledgement.
+        """
         try:
-            for stream in [*self._own, *self._producers.values()]:
-                await stream.close()
+            with contextlib.suppress(TimeoutError):  # whoever waits for the rest is told that it is not confirmed
+                async with asyncio.timeout(within):
+                    for stream in [*self._own, *self._producers.values()]:
+                        await stream.close()
         finally:
             await self._scope.close()
             await self._channels.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 
 import pytest
@@ -17,7 +18,7 @@ from broker.base.errors import (
 )
 from broker.client.client import Client
 from broker.client.model import QueueAttributes
-from tests.unit.client.fake_broker import FakeCluster, running
+from tests.unit.client.fake_broker import FakeCluster, running, until
 
 
 def client_of(cluster: FakeCluster, timeout: float = 5.0) -> Client:
@@ -166,3 +167,29 @@ async def test_a_handover_goes_to_the_node_it_names() -> None:
         assert cluster.handed_over == ["b-0"]
         with pytest.raises(NodeNotFound, match=r"no node 'z-9'; the cluster has a-0, b-0, c-0"):
             await client.hand_over("z-9")
+
+
+async def test_who_cancels_does_not_wait_for_a_cluster_that_is_gone() -> None:
+    async with running() as cluster:
+        # given a message that nobody acknowledges
+        cluster.create("orders")
+        cluster.release.clear()
+        told: list[BaseException | None] = []
+
+        async def work() -> None:
+            async with Client(cluster.addresses, timeout=600.0) as client:
+                waiting = await client.producer("orders").enqueue(b"late")
+                waiting.add_done_callback(lambda done: told.append(done.exception()))
+                await asyncio.Event().wait()
+
+        working = asyncio.ensure_future(work())
+        await until(lambda: bool(cluster.queue("orders").stored))
+
+        # when the work is cancelled
+        working.cancel()
+
+        # then it ends soon, and the sender is told
+        async with asyncio.timeout(10):
+            with pytest.raises(asyncio.CancelledError):
+                await working
+        assert [type(error) for error in told] == [Unavailable]
