@@ -9,11 +9,9 @@ from typing import Any
 
 import msgspec
 
-from broker.base.errors import QueueNotFound
 from broker.base.ids import GroupId, NodeId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.domain.queues.commands import (
-    AttributesOf,
     Counts,
     CountsOf,
     CreateQueue,
@@ -21,11 +19,11 @@ from broker.domain.queues.commands import (
     Described,
     PurgeQueue,
     QueueAttributes,
-    Refused,
     UpdateQueue,
 )
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
+from broker.services.replies import accepted
 from broker.services.sending import ROOM, describe
 
 
@@ -93,19 +91,14 @@ class Administering:
     async def describe(self, group: GroupId, wanted: DescribeRequest, deadline: Millis) -> Description:
         """Attributes and exact counts, confirmed with a quorum. Raises QueueNotFound."""
         groups = self._groups
-        counts = await groups.query(group, ROOM, CountsOf(wanted.queue), self._remaining(deadline))
-        described = groups.peek(group, ROOM, AttributesOf(wanted.queue))  # applied no less than the counts were
-        if not isinstance(counts, Counts) or not isinstance(described, Described):
-            raise QueueNotFound(f"queue {wanted.queue} is not (or no longer) in group {group}")
+        counts: Counts = accepted(await groups.query(group, ROOM, CountsOf(wanted.queue), self._remaining(deadline)))
+        described = describe(groups, group, wanted.queue)  # as new as the counts, or newer
         return Description(described, counts, group, groups.me, groups.clock.wall())
 
     async def _propose(
         self, group: GroupId, command: msgspec.Struct, deadline: Millis, request: RequestId | None
     ) -> Any:
-        reply = await self._groups.propose(group, ROOM, command, self._remaining(deadline), request)
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
-        return reply
+        return accepted(await self._groups.propose(group, ROOM, command, self._remaining(deadline), request))
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())

@@ -9,14 +9,16 @@ import asyncio
 
 import msgspec
 
-from broker.base.errors import BrokerError, Unavailable
+from broker.base.errors import BrokerError, InvalidArgument, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Millis
+from broker.base.limits import LIST_PAGE
 from broker.domain.directory.commands import Node
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.directory import Directory
 from broker.services.locating import Locator
 
+KINDS = ("queue",)
 STATUS_METHOD = "cluster.status"
 ACCEPTS_METHOD = "cluster.accepts_leadership"
 YES, NO = b"yes", b"no"
@@ -55,7 +57,8 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     answered_by: NodeId
     nodes: tuple[NodeStatus, ...]
     groups: tuple[GroupStatus, ...]
-    preferred: dict[GroupId, NodeId]
+    resources: dict[GroupId, int]
+    """How many each group holds; empty when the directory did not answer."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -85,18 +88,40 @@ class ClusterService:
     async def status(self) -> ClusterStatus:
         """Takes at most ASK_TIMEOUT; never raises for a node that is down."""
         nodes = self._topology.nodes
-        reports = await asyncio.gather(*(self._report_of(node.id) for node in nodes))
+        counting = self._count_resources(Millis(self.clock.monotonic() + ASK_TIMEOUT))
+        asking = asyncio.gather(*(self._report_of(node.id) for node in nodes))
+        resources, reports = await asyncio.gather(counting, asking)
         found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
         return ClusterStatus(
             cluster=self._topology.cluster,
             answered_by=self._groups.me,
             nodes=found,
             groups=_best_views(found),
-            preferred={group.id: group.preferred_leader for group in self._topology.groups},
+            resources=resources,
         )
 
+    async def _count_resources(self, deadline: Millis) -> dict[GroupId, int]:
+        counts: dict[GroupId, int] = {}
+        for kind in KINDS:
+            after, more = "", True
+            while more:
+                try:
+                    page = await self._directory.page(kind, "", after, LIST_PAGE, deadline)
+                except BrokerError:  # the rest of the status is all the more wanted then
+                    return {}
+                for resource in page.resources:
+                    counts[resource.group] = counts.get(resource.group, 0) + 1
+                    after = resource.name
+                more = page.more
+        return counts
+
     async def locate(self, kind: str, name: str, deadline: Millis) -> Place | None:
-        """None when there is no such resource. Raises Unavailable while its group has no leader until ``deadline``."""
+        """None when there is no such resource.
+
+        Raises InvalidArgument; Unavailable when its group has no leader until ``deadline``.
+        """
+        if kind not in KINDS:
+            raise InvalidArgument(f"kind {kind!r} is not known: use {' or '.join(KINDS)}")
         resource = self._directory.known(kind, name) or await self._directory.find(kind, name, deadline)
         if resource is None:
             return None

@@ -15,8 +15,9 @@ import msgspec
 from broker.base.errors import BrokerError
 from broker.base.ids import DIRECTORY_GROUP, NodeId
 from broker.base.instants import SECOND, Millis, WallMillis
+from broker.domain.directory.balance import next_transfer
 from broker.domain.directory.commands import Bootstrap, Node, RegisterNode, Resource, Unfinished
-from broker.replication.groups import Groups
+from broker.replication.groups import Groups, GroupStatus
 from broker.services.cluster import ACCEPTS_METHOD, YES
 from broker.services.directory import Directory
 from broker.services.locating import Pause
@@ -101,19 +102,17 @@ class Controller:
 
     async def _give_back_one(self) -> None:
         """Hand one leadership to the replica that should have it, if that one is well and willing."""
-        preferred = {group.id: group.preferred_leader for group in self._topology.groups}
-        for status in self._groups.status():
-            to = preferred.get(status.group)
-            if to is None or to == self._groups.me or not self._groups.leads(status.group):
-                continue
-            ready = any(
-                replica.node == to and replica.connected and status.last - replica.matched <= self._settings.lag
-                for replica in status.replicas
-            )
-            if ready and await self._accepts(to):
-                if await self._groups.transfer(status.group, to, self._settings.step_time):
-                    _logger.info("controller: gave the leadership of group %s back to %s", status.group, to)
-                return
+        led = [status for status in self._groups.status() if self._groups.leads(status.group)]
+        ready = {status.group: self._caught_up(status) for status in led}
+        step = next_transfer(self._topology.groups, dict.fromkeys(ready, self._groups.me), ready)
+        if step is None or not await self._accepts(step.taker):
+            return
+        if await self._groups.transfer(step.group, step.taker, self._settings.step_time):
+            _logger.info("controller: gave the leadership of group %s back to %s", step.group, step.taker)
+
+    def _caught_up(self, status: GroupStatus) -> list[NodeId]:
+        nearly = status.last - self._settings.lag
+        return [replica.node for replica in status.replicas if replica.connected and replica.matched >= nearly]
 
     async def _accepts(self, node: NodeId) -> bool:
         return await self._groups.call(node, ACCEPTS_METHOD, b"", self._settings.step_time) == YES

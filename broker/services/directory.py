@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, Refusal
 from broker.base.ids import DIRECTORY_GROUP, GroupId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import (
@@ -20,7 +20,6 @@ from broker.domain.directory.commands import (
     ListResources,
     Placed,
     PlaceResource,
-    Refused,
     Reply,
     Resource,
     ResourcePage,
@@ -31,6 +30,7 @@ from broker.domain.directory.commands import (
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.locating import Locator
+from broker.services.replies import accepted
 from broker.services.request_ids import RequestIds
 from broker.services.use_cases import UseCase
 
@@ -112,8 +112,7 @@ class Directory:
             )
         finally:
             self._request_ids.give_back(request)
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
+        accepted(reply)  # here, not at the leader: being refused is an answer, and no reason to look for another one
         return reply
 
     async def _ask(self, case: UseCase[Any, Any], question: msgspec.Struct, deadline: Millis) -> Any:
@@ -121,8 +120,11 @@ class Directory:
 
     async def _tell_here(self, group: GroupId, tell: _Tell, deadline: Millis) -> Any:
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        return await self._groups.propose(group, ROOM, tell.command, remaining, tell.request)
+        reply = await self._groups.propose(group, ROOM, tell.command, remaining, tell.request)
+        if isinstance(reply, Refusal):
+            raise reply.to_error()
+        return reply
 
     async def _ask_here(self, group: GroupId, question: msgspec.Struct, deadline: Millis) -> Any:
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        return await self._groups.query(group, ROOM, question, remaining)
+        return accepted(await self._groups.query(group, ROOM, question, remaining))

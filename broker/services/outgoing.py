@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from broker.base.errors import BatchEmpty, BatchTooLarge, InvalidArgument, Refusal
-from broker.base.limits import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_DELAY
-from broker.domain.queues.commands import Attribute, Message
-from broker.services.checks import check_message_attributes
+from broker.base.errors import CallerError, Refusal
+from broker.base.limits import MAX_MESSAGE_SIZE
+from broker.domain.queues.commands import Message
+from broker.domain.queues.validation import check_batch, check_delay, check_message
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -41,43 +41,30 @@ def pack_bodies(bodies: Sequence[bytes]) -> Outgoing:
     Raises BatchEmpty, BatchTooLarge.
     """
     sizes = list(map(len, bodies))
-    _check_batch(sizes)
+    check_batch(len(sizes), sum(sizes))
     return Outgoing(Packed(sizes, None, msgspec.Raw(_encoder.encode([(body, ()) for body in bodies]))))
 
 
 def pack(messages: Sequence[Message], delays: Sequence[int | None]) -> Outgoing:
     """``delays[k]`` in milliseconds, or None for the queue's. Raises BatchEmpty, BatchTooLarge."""
-    _check_batch([message.size() for message in messages])
+    check_batch(len(messages), sum(message.size() for message in messages))
+    sizes: list[int] = []
     places: list[int] = []
     refused: list[tuple[int, Refusal]] = []
     for place, (message, delay) in enumerate(zip(messages, delays, strict=True)):
         try:
-            _check_message(message.attributes, delay)
-        except InvalidArgument as error:
+            if delay is not None:
+                check_delay(delay)
+            sizes.append(check_message(message, MAX_MESSAGE_SIZE))
+        except CallerError as error:
             refused.append((place, Refusal.of(error)))
         else:
             places.append(place)
     good = [messages[place] for place in places]
     own_delays = [delays[place] for place in places]
     packed = Packed(
-        [message.size() for message in good],
+        sizes,
         None if all(delay is None for delay in own_delays) else own_delays,
         msgspec.Raw(_encoder.encode(good)),
     )
     return Outgoing(packed, places if refused else None, tuple(refused))
-
-
-def _check_batch(sizes: list[int]) -> None:
-    if not sizes:
-        raise BatchEmpty("a batch needs at least one message")
-    if len(sizes) > MAX_BATCH_ENTRIES:
-        raise BatchTooLarge(f"a batch has at most {MAX_BATCH_ENTRIES} messages, this has {len(sizes)}: split it")
-    if sum(sizes) > MAX_BATCH_BYTES:
-        raise BatchTooLarge(f"a batch has at most {MAX_BATCH_BYTES} bytes, this has {sum(sizes)}: split it")
-
-
-def _check_message(attributes: tuple[Attribute, ...], delay: int | None) -> None:
-    if attributes:
-        check_message_attributes(attributes)
-    if delay is not None and not 0 <= delay <= MAX_DELAY:
-        raise InvalidArgument(f"a delay is 0 to {MAX_DELAY} ms, this is {delay}")

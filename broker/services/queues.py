@@ -12,12 +12,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from broker.base.errors import BatchEmpty, BatchTooLarge, BrokerError, InvalidArgument, QueueNotFound, Refusal
+from broker.base.errors import BrokerError, InvalidArgument, QueueNotFound, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import SECOND, Millis
-from broker.base.limits import LIST_PAGE, MAX_BATCH_ENTRIES, MAX_RECEIVE_MESSAGES, MAX_RECEIVE_WAIT
+from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
 from broker.domain.queues.commands import PurgeQueue, QueueAttributes, Results
+from broker.domain.queues.validation import (
+    check_batch,
+    check_max_messages,
+    check_queue_attributes,
+    check_queue_name,
+    check_receive_wait,
+    check_visibility_timeout,
+)
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.administering import (
@@ -30,12 +38,6 @@ from broker.services.administering import (
     UpdateRequest,
 )
 from broker.services.admission import Admission
-from broker.services.checks import (
-    check_queue_attributes,
-    check_queue_name,
-    check_receive_wait,
-    check_visibility_timeout,
-)
 from broker.services.contents import Contents
 from broker.services.directory import Directory
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
@@ -43,11 +45,12 @@ from broker.services.locating import Locator
 from broker.services.outgoing import Outgoing
 from broker.services.receiving import (
     ReceiveAnswer,
-    Received,
     ReceiveRequest,
     Receiving,
     ReplayAnswer,
     ReplayRequest,
+    WaitAnswer,
+    WaitRequest,
 )
 from broker.services.request_ids import RequestIds
 from broker.services.sending import SendAnswer, Sending, SendRequest
@@ -98,12 +101,14 @@ class QueueService:
         self._updating = UseCase("queues.update", UpdateRequest, Nothing, administering.update)
         self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
         self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
+        self._waiting = UseCase("queues.wait", WaitRequest, WaitAnswer, receiving.wait)
         self._replaying = UseCase("queues.replay", ReplayRequest, ReplayAnswer, receiving.replay)
         self._deleting = UseCase("queues.delete", DeleteRequest, Results, settling.delete)
         self._changing = UseCase("queues.change_visibility", ChangeRequest, Results, settling.change_visibility)
         locator.serve(self._updating)
         locator.serve(self._sending)
         locator.serve(self._receiving)
+        locator.serve(self._waiting)
         locator.serve(self._replaying)
         locator.serve(self._deleting)
         locator.serve(self._changing)
@@ -192,13 +197,12 @@ class QueueService:
         wait: Millis | None = None,
         visibility_timeout: Millis | None = None,
         request: RequestId | None = None,
-    ) -> list[Received]:
+    ) -> ReceiveAnswer:
         """Up to ``max_messages``, fewer when they are large; empty when the wait is over. None: what the queue says.
 
         Raises InvalidArgument, InvalidName, QueueNotFound, OverLimit.
         """
-        if not 1 <= max_messages <= MAX_RECEIVE_MESSAGES:
-            raise InvalidArgument(f"a receive asks for 1 to {MAX_RECEIVE_MESSAGES} messages, not {max_messages}")
+        check_max_messages(max_messages)
         if wait is not None:
             check_receive_wait(wait)
         if visibility_timeout is not None:
@@ -209,8 +213,24 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
             return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own)
 
-        answer = await self._admitted(0, self._once(name, self._receiving, make, deadline, request))
-        return answer.messages
+        return await self._admitted(0, self._once(name, self._receiving, make, deadline, request))
+
+    async def wait_for_messages(self, name: str, wait: Millis, deadline: Millis) -> bool:
+        """Whether something became visible within ``wait`` ms. Takes nothing, and so may be cancelled.
+
+        Raises InvalidName, QueueNotFound.
+        """
+
+        def make(queue: QueueId) -> WaitRequest:
+            return WaitRequest(queue, wait)
+
+        return (await self._on_queue(name, self._waiting, make, deadline)).visible
+
+    async def must_exist(self, name: str, deadline: Millis) -> None:
+        """Raises InvalidName, QueueNotFound. Afterwards this node knows where the queue is."""
+        check_queue_name(name)
+        if self._directory.known(KIND, name) is None and await self._directory.find(KIND, name, deadline) is None:
+            raise no_such_queue(name)
 
     async def replay(
         self, name: str, session: bytes, after: int, visibility_timeout: Millis | None, deadline: Millis
@@ -231,7 +251,7 @@ class QueueService:
         self, name: str, receipt_handles: Sequence[bytes], deadline: Millis, request: RequestId | None = None
     ) -> Failures:
         """The entries that failed. Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound."""
-        _check_batch(len(receipt_handles))
+        check_batch(len(receipt_handles))
         batch: Batch | None = None
 
         def make(queue: QueueId) -> DeleteRequest:
@@ -255,7 +275,7 @@ class QueueService:
 
         Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
         """
-        _check_batch(len(receipt_handles))
+        check_batch(len(receipt_handles))
         batch: Batch | None = None
 
         def make(queue: QueueId, own: RequestId) -> ChangeRequest:
@@ -317,13 +337,6 @@ class QueueService:
         except QueueNotFound:
             self._directory.forget(KIND, name)
             raise no_such_queue(name) from None
-
-
-def _check_batch(count: int) -> None:
-    if count == 0:
-        raise BatchEmpty("a batch needs at least one entry")
-    if count > MAX_BATCH_ENTRIES:
-        raise BatchTooLarge(f"a batch has at most {MAX_BATCH_ENTRIES} entries, this has {count}: split it")
 
 
 def _position(failure: tuple[int, Refusal]) -> int:

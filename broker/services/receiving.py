@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.base.errors import QueueNotFound
+from broker.base.errors import InvalidArgument
 from broker.base.ids import GroupId, MessageId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MIB
@@ -20,13 +20,13 @@ from broker.domain.queues.commands import (
     Handle,
     HasVisible,
     Receive,
-    Refused,
     Results,
 )
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles
 from broker.services.contents import Contents
+from broker.services.replies import accepted
 from broker.services.sending import ROOM, describe
 
 ANSWER_SIZE = 3 * MIB
@@ -61,7 +61,21 @@ class Received(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReceiveAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """``used``: the request id is used up. Without messages and unused, nothing was visible and nothing proposed."""
+
     messages: list[Received]
+    used: bool
+
+
+class WaitRequest(msgspec.Struct, frozen=True, array_like=True):
+    """``wait`` in milliseconds."""
+
+    queue: QueueId
+    wait: Millis
+
+
+class WaitAnswer(msgspec.Struct, frozen=True, array_like=True):
+    visible: bool
 
 
 class ReplayRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -93,17 +107,22 @@ class Receiving:
         groups = self._groups
         remembered = groups.replay(group, wanted.request.session, wanted.request.number - 1)
         if remembered and remembered[0][0] == wanted.request.number:
-            return ReceiveAnswer(await self._answer(group, wanted.queue, remembered[0][1], deadline))
+            return ReceiveAnswer(await self._answer(group, wanted.queue, remembered[0][1], deadline), True)
         now = groups.clock.monotonic()
         wait = wanted.wait
         if wait is None:
             wait = describe(groups, group, wanted.queue).attributes.receive_wait
         if not await self._something_visible(group, wanted.queue, min(Millis(now + wait), Millis(deadline - _RESERVE))):
-            return ReceiveAnswer([])
+            return ReceiveAnswer([], False)
         count = min(wanted.max_messages, max(1, ANSWER_SIZE // self._largest.get(wanted.queue, 1)))
         command = Receive(wanted.queue, count, wanted.visibility_timeout)
         reply = await groups.propose(group, ROOM, command, self._remaining(deadline), wanted.request)
-        return ReceiveAnswer(await self._answer(group, wanted.queue, reply, deadline))
+        return ReceiveAnswer(await self._answer(group, wanted.queue, reply, deadline), True)
+
+    async def wait(self, group: GroupId, wanted: WaitRequest, deadline: Millis) -> WaitAnswer:
+        """Until something is visible or the wait is over. Changes nothing: may be cancelled. Raises QueueNotFound."""
+        until = min(deadline, Millis(self._groups.clock.monotonic() + wanted.wait))
+        return WaitAnswer(await self._something_visible(group, wanted.queue, until))
 
     async def replay(self, group: GroupId, wanted: ReplayRequest, deadline: Millis) -> ReplayAnswer:
         """Raises QueueNotFound, DataCorrupt, and what proposing raises."""
@@ -124,22 +143,18 @@ class Receiving:
     async def _something_visible(self, group: GroupId, queue: QueueId, until: Millis) -> bool:
         groups = self._groups
         while True:
-            visible = groups.peek(group, ROOM, HasVisible(queue))
-            if visible is True:
+            if accepted(groups.peek(group, ROOM, HasVisible(queue))):
                 return True
-            if visible is not False:
-                raise QueueNotFound(f"queue {queue} is not (or no longer) in group {group}")
             remaining = Millis(until - groups.clock.monotonic())
             if remaining <= 0:
                 return False
             await groups.woken(group, ("queue", queue), remaining)
 
     async def _answer(self, group: GroupId, queue: QueueId, reply: object, deadline: Millis) -> list[Received]:
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
-        if not isinstance(reply, Deliveries):
-            raise TypeError(f"a Receive was answered by {type(reply).__name__}")
-        messages, excess = self._contents_of(group, queue, reply.deliveries)
+        deliveries = accepted(reply)
+        if not isinstance(deliveries, Deliveries):
+            raise InvalidArgument("the request id was used before, for something else than a receive: use a new one")
+        messages, excess = self._contents_of(group, queue, deliveries.deliveries)
         if excess:
             await self._still_held(group, queue, excess, Millis(0), deadline)
         return messages
@@ -152,11 +167,8 @@ class Receiving:
             return ()
         held = tuple(Handle(delivery.index, delivery.slot, delivery.receipt) for delivery in deliveries)
         command = ChangeVisibility(queue, held, (timeout,) * len(held))
-        reply = await self._groups.propose(group, ROOM, command, self._remaining(deadline))
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
-        assert isinstance(reply, Results)
-        gone = {position for position, _ in reply.refused}
+        results: Results = accepted(await self._groups.propose(group, ROOM, command, self._remaining(deadline)))
+        gone = {position for position, _ in results.refused}
         return tuple(delivery for position, delivery in enumerate(deliveries) if position not in gone)
 
     def _contents_of(

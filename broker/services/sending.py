@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.base.errors import MessageTooLong, QueueNotFound, Refusal
+from broker.base.errors import MessageTooLong, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues.commands import AttributesOf, Described, Refused, Send, Sent
+from broker.domain.queues.commands import AttributesOf, Described, Send, Sent
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.outgoing import Packed
+from broker.services.replies import accepted
 
 ROOM = "queues"
 
@@ -59,18 +60,13 @@ class Sending:
             delays = tuple(own if delay is None else delay for delay in packed.delays)
         command = Send(wanted.queue, len(packed.sizes), largest, delays, packed.messages)
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        reply = await self._groups.propose(group, ROOM, command, remaining, wanted.request)
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
-        assert isinstance(reply, Sent)
+        reply: Sent = accepted(await self._groups.propose(group, ROOM, command, remaining, wanted.request))
         return SendAnswer(group, reply.index, reply.count, reply.at, refused)
 
 
 def describe(groups: Groups, group: GroupId, queue: QueueId) -> Described:
     """The queue as this leader knows it now. Raises QueueNotFound, NotLeader."""
-    described = groups.peek(group, ROOM, AttributesOf(queue))
-    if not isinstance(described, Described):
-        raise QueueNotFound(f"queue {queue} is not (or no longer) in group {group}")
+    described: Described = accepted(groups.peek(group, ROOM, AttributesOf(queue)))
     return described
 
 

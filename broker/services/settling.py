@@ -12,10 +12,11 @@ import msgspec
 from broker.base.errors import BrokerError, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
-from broker.domain.queues.commands import ChangeVisibility, Delete, Handle, Refused, Results
+from broker.domain.queues.commands import ChangeVisibility, Delete, Handle, Results
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles
+from broker.services.replies import accepted
 from broker.services.sending import ROOM, describe
 
 Failures = tuple[tuple[int, Refusal], ...]
@@ -56,11 +57,8 @@ class Settling:
         if not command.handles:
             return Results()
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        reply = await self._groups.propose(group, ROOM, command, remaining, request)
-        if isinstance(reply, Refused):
-            raise reply.refusal.to_error()
-        assert isinstance(reply, Results)
-        return reply
+        results: Results = accepted(await self._groups.propose(group, ROOM, command, remaining, request))
+        return results
 
 
 class Batch:

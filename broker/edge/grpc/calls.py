@@ -1,0 +1,118 @@
+"""What every call gets, whatever it is: a deadline, metrics, and errors in their canonical form.
+
+Handlers are wrapped once, when the server is built: an interceptor of grpc would cost every call again. The handlers
+beneath know no gRPC status and no trailer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+
+from broker.base.errors import BrokerError, DeadlineExceeded
+from broker.base.instants import SECOND, Clock, Millis
+from broker.edge.grpc.errors import ErrorTable, status_of, trailers_of
+from broker.telemetry.metrics import Counter, Registry
+
+Unary = Callable[[Any, Millis], Awaitable[Any]]
+"""Takes the request and its deadline (an instant of the monotonic clock, ms), returns the response."""
+Streaming = Callable[[grpc.aio.ServicerContext[Any, Any]], Awaitable[None]]
+"""Reads requests from and writes responses to the context until it returns."""
+
+DEFAULT_TIMEOUT = Millis(30 * SECOND)
+"""For calls whose caller set no deadline."""
+_MICROSECONDS = 1_000_000
+_CANCELLED = "CANCELLED"
+_OK = "OK"
+
+
+class Calls:
+    def __init__(self, clock: Clock, registry: Registry, table: ErrorTable) -> None:
+        self.clock = clock
+        self.table = table
+        self._registry = registry
+        self._counters: dict[tuple[str, str], Counter] = {}
+
+    def handlers(
+        self, service: ServiceDescriptor, unary: Mapping[str, Unary], streaming: Mapping[str, Streaming]
+    ) -> grpc.GenericRpcHandler:
+        """Of all methods of ``service``. Raises KeyError when one has no handler."""
+        made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        for method in service.methods:
+            deserializer = message_factory.GetMessageClass(method.input_type).FromString
+            serializer = message_factory.GetMessageClass(method.output_type).SerializeToString
+            full_name = f"{service.full_name}/{method.name}"
+            if method.client_streaming:
+                behaviour: Any = self._streaming(full_name, streaming[method.name])
+                make: Any = grpc.stream_stream_rpc_method_handler
+            else:
+                behaviour = self._unary(full_name, unary[method.name])
+                make = grpc.unary_unary_rpc_method_handler
+            made[method.name] = make(behaviour, request_deserializer=deserializer, response_serializer=serializer)
+        return grpc.method_handlers_generic_handler(service.full_name, made)
+
+    def _unary(self, method: str, behaviour: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
+        latency = self._registry.histogram("grpc_call_seconds", "Duration of unary calls.", {"method": method})
+
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            outcome = _CANCELLED
+            try:
+                response = await behaviour(request, self._deadline(context))
+                outcome = _OK
+                return response
+            except Exception as error:  # every failure ends here, as a status the caller can read
+                expected = self.table.expected(error, method)
+                outcome = expected.code
+                await _abort(context, expected)
+            finally:
+                latency.observe(int((loop.time() - started) * _MICROSECONDS))
+                self._count(method, outcome)
+
+        return answer
+
+    def _streaming(self, method: str, behaviour: Streaming) -> Callable[[Any, Any], Awaitable[None]]:
+        open_now = self._registry.gauge("grpc_open_streams", "Streams open now.", {"method": method})
+
+        async def serve(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            open_now.value += 1
+            outcome = _CANCELLED
+            try:
+                await behaviour(context)
+                outcome = _OK
+            except Exception as error:  # as above
+                expected = self.table.expected(error, method)
+                outcome = expected.code
+                await _abort(context, expected)
+            finally:
+                open_now.value -= 1
+                self._count(method, outcome)
+
+        return serve
+
+    def _deadline(self, context: grpc.aio.ServicerContext[Any, Any]) -> Millis:
+        remaining: float | None = context.time_remaining()  # None without a deadline, whatever its type says
+        if remaining is None:
+            return Millis(self.clock.monotonic() + DEFAULT_TIMEOUT)
+        if remaining <= 0:
+            raise DeadlineExceeded("the call's deadline was over when it arrived; allow more time")
+        return Millis(self.clock.monotonic() + int(remaining * SECOND))
+
+    def _count(self, method: str, outcome: str) -> None:
+        counter = self._counters.get((method, outcome))
+        if counter is None:
+            labels = {"method": method, "code": outcome}
+            counter = self._registry.counter("grpc_calls", "Calls by method and outcome.", labels)
+            self._counters[(method, outcome)] = counter
+        counter.value += 1
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BrokerError) -> None:
+    await context.abort(status_of(error), str(error), trailers_of(error))

@@ -1,0 +1,93 @@
+"""From the exceptions of ``base.errors`` to what gRPC callers see: a canonical status, and the exact code in trailers.
+
+A caller never sees a stack trace. What nobody expected is logged under a short id, and the caller is told the id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import grpc
+
+from broker.base import errors
+from broker.base.errors import BrokerError, Refusal
+from broker.pb.queues.v1 import queues_pb2
+from broker.pb.rpc.v1 import status_pb2
+
+ERROR_TRAILER = "broker-error-bin"
+"""A serialized broker.queues.v1.ErrorInfo."""
+STATUS_TRAILER = "grpc-status-details-bin"
+"""A serialized google.rpc.Status with the ErrorInfo among its details: what gRPC libraries look for."""
+_INFO_TYPE = f"type.googleapis.com/{queues_pb2.ErrorInfo.DESCRIPTOR.full_name}"
+_ID_BYTES = 4
+
+_logger = logging.getLogger(__name__)
+
+STATUS_BY_CODE: dict[str, grpc.StatusCode] = {
+    errors.InvalidArgument.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidName.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.QueueNotFound.code: grpc.StatusCode.NOT_FOUND,
+    errors.QueueExists.code: grpc.StatusCode.ALREADY_EXISTS,
+    errors.PurgeInProgress.code: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.MessageTooLong.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BatchEmpty.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BatchTooLarge.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ReceiptHandleInvalid.code: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ReceiptHandleExpired.code: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.OverLimit.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NodeNotFound.code: grpc.StatusCode.NOT_FOUND,
+    errors.Unauthenticated.code: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Unavailable.code: grpc.StatusCode.UNAVAILABLE,
+    errors.NotLeader.code: grpc.StatusCode.UNAVAILABLE,
+    errors.Overloaded.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DiskFull.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded.code: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.DataCorrupt.code: grpc.StatusCode.DATA_LOSS,
+    errors.BrokerError.code: grpc.StatusCode.INTERNAL,
+}
+
+
+class ErrorTable:
+    """``random_bytes``: where the ids of unexpected errors come from."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        self._random_bytes = random_bytes
+
+    def expected(self, error: Exception, what: str) -> BrokerError:
+        """``error`` itself if it is meant for callers; otherwise logs it, and returns what a caller may know of it."""
+        if isinstance(error, BrokerError):
+            return error
+        identity = self._random_bytes(_ID_BYTES).hex()
+        _logger.error("%s failed, error %s", what, identity, exc_info=error)
+        return BrokerError(f"the broker failed in an unexpected way; its log explains error {identity}")
+
+    def note(self, error: BrokerError, what: str) -> None:
+        """Nobody is left to be told: ``what`` came of it goes into the log."""
+        _logger.info("%s: %s", what, error)
+
+
+def status_of(error: BrokerError) -> grpc.StatusCode:
+    return STATUS_BY_CODE.get(error.code, grpc.StatusCode.INTERNAL)
+
+
+def info_of(error: BrokerError) -> queues_pb2.ErrorInfo:
+    return queues_pb2.ErrorInfo(code=error.code, message=str(error), retryable=error.retryable)
+
+
+def info_of_refusal(refusal: Refusal) -> queues_pb2.ErrorInfo:
+    return info_of(refusal.to_error())
+
+
+def entry_errors(failures: tuple[tuple[int, Refusal], ...]) -> list[queues_pb2.EntryError]:
+    return [queues_pb2.EntryError(entry=place, error=info_of_refusal(refusal)) for place, refusal in failures]
+
+
+def trailers_of(error: BrokerError) -> tuple[tuple[str, bytes], ...]:
+    info = info_of(error).SerializeToString()
+    status = status_pb2.Status(
+        code=status_of(error).value[0],
+        message=str(error),
+        details=[status_pb2.Detail(type_url=_INFO_TYPE, value=info)],
+    )
+    return ((ERROR_TRAILER, info), (STATUS_TRAILER, status.SerializeToString()))

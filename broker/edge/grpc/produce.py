@@ -1,0 +1,133 @@
+"""One Produce stream: frames of messages in, an acknowledgement per frame out, many frames on their way at once.
+
+Frames are stored under (session, frame number): one that comes again, on this stream or on the next, is stored once and
+acknowledged again. Frames enter the log in the order in which they came, unless their leader changes meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import grpc.aio
+
+from broker.aio.tasks import TaskScope
+from broker.base.errors import BrokerError, InvalidArgument
+from broker.base.ids import MessageId
+from broker.base.instants import Millis
+from broker.edge.grpc import translation
+from broker.edge.grpc.calls import DEFAULT_TIMEOUT
+from broker.edge.grpc.errors import entry_errors, info_of
+from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, stopping
+from broker.machine.envelope import RequestId
+from broker.pb.queues.v1 import queues_pb2
+
+WINDOW = 64
+"""Frames that may be unacknowledged at once; below limits.SESSION_WINDOW, so that each one's answer is remembered."""
+
+
+class Produce:
+    """Serves every Produce stream of a server."""
+
+    def __init__(self, around: Surroundings, streams: OpenStreams) -> None:
+        self._around = around
+        self._streams = streams
+
+    async def serve(self, context: Context) -> None:
+        stream = _ProduceStream(self._around, context)
+        self._streams.add(stream)
+        try:
+            await stream.run()
+        finally:
+            self._streams.discard(stream)
+
+
+class _ProduceStream:
+    def __init__(self, around: Surroundings, context: Context) -> None:
+        self._around = around
+        self._context = context
+        self._queue = ""
+        self._session = b""
+        self._on_their_way = 0
+        self._acknowledgements: deque[queues_pb2.ProduceResponse] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+        self._failure: BrokerError | None = None
+
+    async def run(self) -> None:
+        await self._open()
+        await self._context.write(queues_pb2.ProduceResponse(window=WINDOW))
+        async with TaskScope("produce", self._around.fail) as scope:
+            self._reading = scope.start(self._read(scope), name="read")
+            await self._acknowledge(self._reading)
+        if self._failure is not None:
+            raise self._failure
+
+    def drain(self) -> None:
+        self._end(stopping())
+
+    async def _open(self) -> None:
+        first = await self._context.read()
+        if first is grpc.aio.EOF or not first.HasField("open") or first.messages:
+            raise InvalidArgument("the first request of a Produce stream carries `open`, and no messages")
+        self._session = translation.session(first.open.session)
+        self._queue = first.open.queue
+        await self._around.queues.must_exist(self._queue, self._deadline())
+
+    async def _read(self, scope: TaskScope) -> None:
+        """Until the client has no more frames; a full window keeps frames waiting in the connection."""
+        try:
+            while (request := await self._context.read()) is not grpc.aio.EOF:
+                if request.HasField("open") or not request.frame:
+                    raise InvalidArgument("every later request of a Produce stream is a frame with a number, from 1")
+                number = translation.number("frame", request.frame)
+                self._on_their_way += 1
+                scope.start(self._store(number, request), name="frame")
+                while self._on_their_way >= WINDOW:
+                    self._room.clear()
+                    await self._room.wait()
+        except Exception as error:  # ends the stream, not the node
+            self._failure = self._around.table.expected(error, "reading a Produce stream")
+        finally:
+            self._news.set()
+
+    async def _store(self, number: int, request: queues_pb2.ProduceRequest) -> None:
+        response = queues_pb2.ProduceResponse(frame=number)
+        try:
+            outgoing = translation.outgoing(request.messages)
+            own = RequestId(self._session, number)
+            result = await self._around.queues.send(self._queue, outgoing, self._deadline(), own)
+        except Exception as error:  # is the frame's answer
+            response.error.CopyFrom(info_of(self._around.table.expected(error, "storing a frame")))
+        else:
+            response.accepted = result.accepted
+            if result.accepted:
+                response.first_message_id = MessageId(result.group, result.index, 0).to_bytes()
+            if result.refused:
+                response.failed.extend(entry_errors(result.refused))
+        self._on_their_way -= 1
+        self._acknowledgements.append(response)
+        self._room.set()
+        self._news.set()
+
+    async def _acknowledge(self, reading: asyncio.Task[None]) -> None:
+        """Write what is ready, from this one task, until reading has ended and every frame has its answer."""
+        ready, write = self._acknowledgements, self._context.write
+        while True:
+            while ready:
+                await write(ready.popleft())
+            if self._on_their_way == 0 and (reading.done() or self._failure is not None):
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def _end(self, error: BrokerError) -> None:
+        if self._failure is None:
+            self._failure = error
+        if self._reading is not None:
+            self._reading.cancel()
+        self._news.set()
+
+    def _deadline(self) -> Millis:
+        return Millis(self._around.clock.monotonic() + DEFAULT_TIMEOUT)

@@ -1,0 +1,151 @@
+"""The gRPC front door: one server on one port, with health and reflection, and a graceful way to close.
+
+This room must not know what the services do; each call's meaning is in the room of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import msgspec
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from broker.aio.tasks import OnFailure, TaskScope
+from broker.base.instants import SECOND, Millis
+from broker.base.limits import MAX_BATCH_BYTES, MIB
+from broker.edge.grpc.calls import Calls
+from broker.edge.grpc.cluster import ClusterCalls
+from broker.edge.grpc.consume import Consume
+from broker.edge.grpc.errors import ErrorTable
+from broker.edge.grpc.produce import Produce
+from broker.edge.grpc.queues import QueueCalls
+from broker.edge.grpc.streams import OpenStreams, Pause, Surroundings
+from broker.pb.cluster.v1 import cluster_pb2
+from broker.pb.queues.v1 import queues_pb2
+from broker.services.cluster import ClusterService
+from broker.services.queues import QueueService
+from broker.telemetry.metrics import Registry
+
+REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
+"""Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
+QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
+CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
+
+
+class ServerTls(msgspec.Struct, frozen=True):
+    """Paths of PEM files. With ``client_ca``, only clients with a certificate signed by it are let in."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+class GrpcSettings(msgspec.Struct, frozen=True):
+    """``listen`` is host:port, port 0 for any free one. Times in milliseconds."""
+
+    listen: str
+    tls: ServerTls | None = None
+    keepalive_time: Millis = Millis(20 * SECOND)
+    keepalive_timeout: Millis = Millis(10 * SECOND)
+    least_client_ping_interval: Millis = Millis(5 * SECOND)
+
+
+class GrpcServer:
+    """``scope`` must outlive the server: it finishes there what streams leave behind. ``fail`` is told of bugs."""
+
+    def __init__(
+        self,
+        settings: GrpcSettings,
+        queues: QueueService,
+        cluster: ClusterService,
+        registry: Registry,
+        scope: TaskScope,
+        fail: OnFailure,
+        pause: Pause,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._settings = settings
+        self._streams = OpenStreams()
+        self._health = health.aio.HealthServicer()
+        self._queues = queues
+        self._cluster = cluster
+        table = ErrorTable(random_bytes)
+        self._calls = Calls(queues.clock, registry, table)
+        self._around = Surroundings(queues, queues.clock, table, scope, fail, pause)
+        self._server: grpc.aio.Server | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port listened on, once started."""
+        return self._port
+
+    async def start(self) -> None:
+        """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
+        server = grpc.aio.server(options=_options(self._settings))
+        server.add_generic_rpc_handlers(tuple(self._handlers()))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        self._port = _bind(server, self._settings)
+        await server.start()
+        self._server = server
+        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    async def drain(self, grace: Millis) -> None:
+        """Say so, end the streams, let calls under way end within ``grace`` ms, and stop."""
+        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self._streams.drain()
+        if self._server is not None:
+            await self._server.stop(grace / SECOND)
+
+    async def close(self) -> None:
+        """At once; callers see their calls cancelled. May be called again, and without start."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop(None)
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        streaming = {
+            "Produce": Produce(self._around, self._streams).serve,
+            "Consume": Consume(self._around, self._streams).serve,
+        }
+        return [
+            self._calls.handlers(QUEUE_SERVICE, QueueCalls(self._queues).by_name(), streaming),
+            self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster).by_name(), {}),
+        ]
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name):
+            await self._health.set(service, status)
+
+
+def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
+        ("grpc.max_receive_message_length", REQUEST_SIZE_LIMIT),
+        ("grpc.max_send_message_length", REQUEST_SIZE_LIMIT),
+        ("grpc.keepalive_time_ms", settings.keepalive_time),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", settings.least_client_ping_interval),
+    ]
+
+
+def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
+    try:
+        if settings.tls is None:
+            return server.add_insecure_port(settings.listen)
+        return server.add_secure_port(settings.listen, _credentials(settings.tls))
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {settings.listen}: {error}") from error
+
+
+def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    client_ca = None if tls.client_ca is None else tls.client_ca.read_bytes()
+    pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
+    return grpc.ssl_server_credentials([pair], root_certificates=client_ca, require_client_auth=client_ca is not None)
