@@ -76,7 +76,9 @@ class Node:
         registry = Registry()
         nodes, groups = founding_topology(settings)
         self._replicas = Replicas(settings, groups, SystemClock(), scope, registry, failure.set)
-        self._frontage = Frontage(settings, nodes, groups, self._replicas.groups, scope, registry, version("threefold"))
+        self._frontage = Frontage(
+            settings, nodes, groups, self._replicas.groups, scope, registry, failure.set, version("threefold")
+        )
         self._health = Health(self._replicas.groups)
         register(registry, self._replicas)
 

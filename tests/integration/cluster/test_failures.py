@@ -1,0 +1,125 @@
+"""Three real processes on real disks: processes are killed and stopped under load, and nothing confirmed is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.base.errors import Unavailable
+from broker.client.client import Client
+from loadtest.cluster import BrokerProcess, LocalCluster, wait_ready
+from tests.integration.cluster.traffic import Traffic, check, drain
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
+    async with LocalCluster(tmp_path / "cluster") as started:
+        yield started
+
+
+@pytest.fixture
+async def client(cluster: LocalCluster) -> AsyncIterator[Client]:
+    async with Client(cluster.addresses) as connected:
+        yield connected
+
+
+async def leader_of(cluster: LocalCluster, client: Client, queue: str) -> BrokerProcess:
+    return cluster.nodes[(await client.describe_queue(queue)).leader]
+
+
+async def a_follower(cluster: LocalCluster, client: Client, queue: str) -> BrokerProcess:
+    leader = await leader_of(cluster, client, queue)
+    return next(node for node in cluster.nodes.values() if node is not leader)
+
+
+async def restart(node: BrokerProcess) -> None:
+    await node.ended(10.0)
+    node.start()
+    await wait_ready(node)
+
+
+def freeze(node: BrokerProcess) -> None:
+    assert node.pid is not None
+    os.kill(node.pid, signal.SIGSTOP)
+
+
+def thaw(node: BrokerProcess) -> None:
+    assert node.pid is not None
+    os.kill(node.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("victim_of", [leader_of, a_follower])
+async def test_a_node_killed_under_load_loses_nothing(cluster: LocalCluster, client: Client, victim_of: object) -> None:
+    async with Traffic(client, "killed") as traffic:
+        await traffic.more(500)
+        victim = await victim_of(cluster, client, "killed")  # type: ignore[operator]
+        victim.kill()
+        await traffic.more(500)
+        await restart(victim)
+        await traffic.more(500)
+    assert traffic.failed == {}
+    check(traffic, await drain(client, "killed", len(traffic.confirmed)))
+
+
+@pytest.mark.parametrize("victim_of", [leader_of, a_follower])
+async def test_a_node_that_freezes_under_load_loses_nothing(
+    cluster: LocalCluster, client: Client, victim_of: object
+) -> None:
+    async with Traffic(client, "frozen") as traffic:
+        await traffic.more(500)
+        victim = await victim_of(cluster, client, "frozen")  # type: ignore[operator]
+        freeze(victim)
+        await traffic.more(500)
+        thaw(victim)
+        await traffic.more(500)
+    assert traffic.failed == {}
+    check(traffic, await drain(client, "frozen", len(traffic.confirmed)))
+
+
+async def test_a_stopping_node_hands_over_and_no_caller_sees_an_error(cluster: LocalCluster, client: Client) -> None:
+    async with Traffic(client, "stopped") as traffic:
+        await traffic.more(500)
+        victim = await leader_of(cluster, client, "stopped")
+        victim.terminate()
+        await victim.ended(20.0)
+        await traffic.more(500)
+    assert traffic.failed == {}
+    check(traffic, await drain(client, "stopped", len(traffic.confirmed)))
+
+
+async def test_without_a_quorum_writes_are_refused_in_time_and_nothing_is_lost(
+    cluster: LocalCluster, client: Client
+) -> None:
+    async with Traffic(client, "minority") as traffic:
+        await traffic.more(500)
+    first, second, _ = cluster.nodes.values()
+    first.kill()
+    second.kill()
+    async with asyncio.timeout(60):
+        async with Client(cluster.addresses, timeout=8.0) as patient:
+            with pytest.raises(Unavailable) as refused:
+                await patient.send("minority", b"-1")
+    assert refused.value.retryable
+    await asyncio.gather(restart(first), restart(second))
+    received = await drain(client, "minority", len(traffic.confirmed))
+    check(traffic, [number for number in received if number >= 0])
+
+
+async def test_a_cluster_killed_as_a_whole_has_everything_when_it_returns(cluster: LocalCluster) -> None:
+    async with Client(cluster.addresses) as client, Traffic(client, "blackout") as traffic:
+        await traffic.more(2_000)
+    for node in cluster.nodes.values():
+        node.kill()
+    for node in cluster.nodes.values():
+        await node.ended(10.0)
+        node.start()
+    await asyncio.gather(*(wait_ready(node) for node in cluster.nodes.values()))
+    async with Client(cluster.addresses) as client:
+        check(traffic, await drain(client, "blackout", len(traffic.confirmed)))
