@@ -135,6 +135,12 @@ async def test_lost_streams_lose_no_message_and_show_none_twice(fault: str) -> N
         assert sorted(seen) == sorted(numbers(300))
         assert sorted(cluster.queue("orders").deleted) == sorted(numbers(300))
         assert getattr(cluster, fault) == 0
+        # and each new stream of the session said how far the last one had come
+        openings = [request.open for request in cluster.consume_requests if request.HasField("open")]
+        assert len({opening.session for opening in openings}) == 1
+        said = [opening.last_delivery for opening in openings]
+        assert said == sorted(said)
+        assert said[-1] > 0
 
 
 async def test_a_killed_leader_is_followed() -> None:

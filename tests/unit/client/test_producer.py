@@ -292,6 +292,15 @@ async def test_send_waits_while_too_much_waits() -> None:
         assert cluster.bodies("orders") == bodies(100)
 
 
+async def test_producers_of_one_queue_do_not_take_each_others_frames_for_their_own() -> None:
+    async with running() as cluster, client_of(cluster) as client:
+        cluster.create("orders")
+        for producer in (client.producer("orders"), client.producer("orders")):
+            await producer.send(b"first frame")
+        assert [request.frame for request in cluster.produce_requests] == [1, 1]
+        assert cluster.bodies("orders") == [b"first frame"] * 2
+
+
 async def test_flush_and_close_wait_for_every_acknowledgement() -> None:
     async with running() as cluster, client_of(cluster) as client:
         cluster.create("orders")
