@@ -37,6 +37,9 @@ class Total(msgspec.Struct, frozen=True, array_like=True):
     length: int
     checksum: int
 
+    def encode(self) -> bytes:
+        return _encoder.encode(self)
+
 
 _encoder = msgspec.msgpack.Encoder()
 _total = msgspec.msgpack.Decoder(Total)
@@ -77,7 +80,7 @@ class BulkSender:
                 checksum = extend(checksum, piece)
                 if not await connection.send_and_drain(BULK_PIECE, piece):
                     break
-            await connection.send_and_drain(BULK_END, _encoder.encode(Total(length, checksum)))
+            await connection.send_and_drain(BULK_END, Total(length, checksum).encode())
             await self.outcome
         except BaseException:
             self.outcome.cancel()

@@ -61,7 +61,9 @@ class Caller:
             raise FrameError(f"expected a Hello, got a frame of kind {kind}")
 
     def lost(self, connection: Connection) -> None:
-        self._fail(ConnectionError(connection.ending))
+        self._fail(
+            ConnectionError(f"{connection.ending} before the handshake was done: the log of {self._peer} says why")
+        )
 
     def _judge(self, connection: Connection, hello: Hello) -> None:
         certified = certified_nodes(connection.peer_certificate()) if self._check_certificate else None

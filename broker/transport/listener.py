@@ -57,7 +57,8 @@ class Listener:
         """Stops listening and turns away who has not been introduced."""
         if self._server is not None:
             self._server.close()
-        for stranger in tuple(self._strangers):
+        strangers, self._strangers = self._strangers, {}
+        for stranger in strangers:
             stranger.abort("this node is stopping")
 
     def _connection(self) -> Connection:
@@ -71,10 +72,12 @@ class Listener:
         return connection
 
     def _introduced(self, connection: Connection, hello: Hello) -> None:
-        self._strangers.pop(connection, None)
+        del self._strangers[connection]
         self._accepted(connection, hello)
 
     def _dismissed(self, connection: Connection, reason: str) -> None:
-        self._strangers.pop(connection, None)
+        if connection not in self._strangers:
+            return  # turned away because this node stops
+        del self._strangers[connection]
         self._traffic.refusals.value += 1
         self._complaints.say("connection refused", reason, remote=connection.remote)

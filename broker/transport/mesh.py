@@ -50,8 +50,8 @@ class Mesh:
         version: Version = _CURRENT_VERSION,
         registry: Registry | None = None,
     ) -> None:
-        """``random`` is a ``random.Random``; ``registry`` is where the mesh's metrics go. Raises OSError if TLS files
-        cannot be read."""
+        """``random`` is a ``random.Random``; ``registry`` is where the mesh's metrics go. Raises InvalidArgument if
+        the TLS files cannot be used."""
         self._me = me
         self._settings = settings
         self._listener = listener

@@ -66,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
         self.open = True
         self.ending = ""
         self.closed_by_peer = False
-        self.remote = "not connected"
+        self.remote = "unknown"
 
     # What asyncio calls
 

@@ -6,16 +6,17 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from broker.base.errors import InvalidArgument
 from broker.transport.settings import TlsSettings
 
 
 def dialling_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one) if a file is missing or not what it should be."""
+    """Raises InvalidArgument if a file is missing or not what it should be."""
     return _context(settings, ssl.PROTOCOL_TLS_CLIENT)
 
 
 def accepting_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one) if a file is missing or not what it should be."""
+    """Raises InvalidArgument if a file is missing or not what it should be."""
     return _context(settings, ssl.PROTOCOL_TLS_SERVER)
 
 
@@ -36,6 +37,13 @@ def _context(settings: TlsSettings, protocol: int) -> ssl.SSLContext:
     # Addresses change, node ids do not: the handshake compares the certificate with the node id instead.
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(settings.certificate, settings.key)
-    context.load_verify_locations(settings.authority)
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+        context.load_verify_locations(settings.authority)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidArgument(
+            f"TLS between nodes cannot be set up from certificate {settings.certificate}, key {settings.key} and "
+            f"authority {settings.authority}: {error}; each must be a readable PEM file, and the key must belong to "
+            "the certificate"
+        ) from error
     return context

@@ -7,6 +7,8 @@ import struct
 
 from broker.transport.frames import HEADER_SIZE, HELLO, READY, Frame, header
 from broker.transport.handshake import Hello, Purpose, encode
+from broker.transport.settings import TlsSettings
+from broker.transport.tls import dialling_context
 from tests.integration.transport.loopback_mesh import PATIENCE, Node
 
 
@@ -18,13 +20,16 @@ class RawPeer:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, node: Node) -> RawPeer:
-        return cls(*await asyncio.open_connection("127.0.0.1", node.mesh.port))
+    async def connect(cls, node: Node, tls: TlsSettings | None = None) -> RawPeer:
+        context = dialling_context(tls) if tls else None
+        return cls(*await asyncio.open_connection("127.0.0.1", node.mesh.port, ssl=context))
 
     @classmethod
-    async def introduced(cls, node: Node, me: str, purpose: Purpose = "control") -> RawPeer:
+    async def introduced(
+        cls, node: Node, me: str, purpose: Purpose = "control", tls: TlsSettings | None = None
+    ) -> RawPeer:
         """Connected, and the handshake done."""
-        peer = await cls.connect(node)
+        peer = await cls.connect(node, tls)
         peer.send(HELLO, encode(Hello(1, 0, "test", me, node.me, purpose)))
         kind, _ = await peer.read()
         assert kind == HELLO

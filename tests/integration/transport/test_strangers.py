@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterator
-
 import pytest
 
 from broker.base.instants import Millis
 from broker.transport.frames import HELLO, PAYLOAD, READY, REFUSED, header
 from broker.transport.handshake import Hello, decode_refused, encode
 from broker.transport.settings import MeshSettings
-from tests.integration.transport.loopback_mesh import PATIENCE, A, B, C, Loopback, Node, introduce
+from tests.integration.transport.loopback_mesh import A, B, C, Loopback, Node, introduce
 from tests.integration.transport.raw_peer import RawPeer
-
-
-class Warned(logging.Handler):
-    """Keeps the reasons that are logged, by node, and lets a test wait for one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: list[tuple[str, str]] = []
-        self._changed = asyncio.Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        fields = getattr(record, "fields", {})
-        self._rows.append((str(fields.get("node")), str(fields.get("reason"))))
-        self._changed.set()
-
-    def reasons(self, node: str) -> list[str]:
-        return [reason for speaker, reason in self._rows if speaker == node]
-
-    async def until(self, node: str, words: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not any(words in reason for reason in self.reasons(node)):
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@pytest.fixture
-def warned() -> Iterator[Warned]:
-    handler = Warned()
-    logger = logging.getLogger("broker.transport")
-    logger.addHandler(handler)
-    yield handler
-    logger.removeHandler(handler)
+from tests.integration.transport.warnings_of_nodes import Warned
 
 
 async def still_serves(loopback: Loopback, node: Node) -> None:
