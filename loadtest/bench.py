@@ -118,7 +118,7 @@ class Bench:
         await producer.close()
         found = latencies.percentiles()
         detail = f"p99 {found[99.0] / 1000:.2f} ms, {sends:,} sends"
-        return Figure("one send at a time, idle: p50", found[50.0] / 1000, 1.5, "ms", detail)
+        return Figure("time of one send on an idle cluster, p50", found[50.0] / 1000, 1.5, "ms", detail)
 
     async def _cpu(self, name: str, target: float, load: Load) -> Figure:
         await load(self._messages // WARM_UP_SHARE)
@@ -128,8 +128,8 @@ class Bench:
         after = cpu.used_by(self._cluster.pids())
         each = {node: (after[node] - before[node]) / self._messages for node in after}
         shares = " + ".join(f"{share:.1f}" for share in sorted(each.values(), reverse=True))
-        detail = f"{shares}; {self._messages / seconds:,.0f} messages/s"
-        return Figure(name, sum(each.values()), target, "us CPU per message", detail)
+        detail = f"{shares} us; {self._messages / seconds:,.0f} messages/s"
+        return Figure(name, sum(each.values()), target, "us", detail)
 
     async def _leader_address(self, queue: str) -> str:
         leader = (await self._client.describe_queue(queue)).leader
@@ -146,10 +146,10 @@ async def bench(messages: int, folder: Path | None, console: Console) -> bool:
 
 def _table(figures: list[Figure]) -> Table:
     table = Table(title="Three zones on this machine, 1 KiB, synced before the acknowledgement", title_justify="left")
-    for name in ("", "measured", "target", "", "detail"):
+    for name in ("CPU of all brokers, per message", "measured", "target", ""):
         table.add_column(name, justify="right" if name in {"measured", "target"} else "left")
     for figure in figures:
         verdict = "[green]met[/]" if figure.met else "[red]missed[/]"
-        measured, target = f"{figure.value:.3g} {figure.unit}", f"<= {figure.target:g}"
-        table.add_row(figure.name, measured, target, verdict, figure.detail)
+        name = f"{figure.name}\n[dim]{figure.detail}[/]"
+        table.add_row(name, f"{figure.value:.3g} {figure.unit}", f"<= {figure.target:g} {figure.unit}", verdict)
     return table

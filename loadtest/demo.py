@@ -146,9 +146,13 @@ class Demo:
 
     async def _show(self) -> None:
         while self._settled < len(self._lines) or self.verifier.outstanding:
-            self._progress.update(self._sending_bar, completed=self._confirmed)
-            self._progress.update(self._receiving_bar, completed=self._received)
+            self._update_bars()
             await asyncio.sleep(0.1)
+        self._update_bars()
+
+    def _update_bars(self) -> None:
+        self._progress.update(self._sending_bar, completed=self._confirmed)
+        self._progress.update(self._receiving_bar, completed=self._received)
 
     def _say(self, what: str) -> None:
         self._progress.console.print(what)

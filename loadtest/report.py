@@ -28,16 +28,17 @@ def percentile_name(percentile: float) -> str:
     return "max" if percentile == 100 else f"p{percentile:g}"
 
 
-def latency_table(rows: Mapping[str, Latencies]) -> Table:
-    table = Table(title="Latency, from the time a message was due", title_justify="left")
+def latency_table(title: str, columns: Mapping[str, Latencies]) -> Table:
+    """Percentiles as rows, so that it fits into any terminal."""
+    table = Table(title=title, title_justify="left")
     table.add_column("")
-    table.add_column("messages", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_row("messages", *(f"{len(latencies):,}" for latencies in columns.values()))
+    found = [latencies.percentiles() for latencies in columns.values()]
     for percentile in PERCENTILES:
-        table.add_column(percentile_name(percentile), justify="right")
-    for name, latencies in rows.items():
-        found = latencies.percentiles()
-        cells = (duration(found[percentile]) if found else "-" for percentile in PERCENTILES)
-        table.add_row(name, f"{len(latencies):,}", *cells)
+        cells = (duration(each[percentile]) if each else "-" for each in found)
+        table.add_row(percentile_name(percentile), *cells)
     return table
 
 

@@ -77,15 +77,10 @@ def _phases(generator: Generator) -> list[tuple[PhaseResult, bool]]:
 
 
 def _report(generator: Generator, result: Result, console: Console) -> None:
-    rows = {}
     for phase, found in zip(generator.workload.phases, generator.phases, strict=True):
         if phase.measured:
-            rows[f"{phase.name}: generator's own delay"] = found.lateness
-            rows[f"{phase.name}: confirmed"] = found.confirmation
-            rows[f"{phase.name}: delivered"] = found.delivery
-    console.print(latency_table(rows))
-    for phase, found in zip(generator.workload.phases, generator.phases, strict=True):
-        if phase.measured:
+            columns = {"sent late": found.lateness, "confirmed": found.confirmation, "delivered": found.delivery}
+            console.print(latency_table(f"{phase.name}: time since a message was due", columns))
             console.print(latency_picture(f"{phase.name}: from due to confirmed", found.confirmation.buckets()))
     if result.cpu_us:
         console.print(cpu_table(result.cpu_us, result.measured_messages))
