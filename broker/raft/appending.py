@@ -103,10 +103,9 @@ def _acknowledge(state: State, leader: NodeId, message: Append, matched: Index) 
 
 
 def _refuse(state: State, leader: NodeId, message: Append) -> None:
-    """Say where the logs may agree. While this leader's snapshot is on its way here and needed, an append that builds
-    on it comes too early: no answer, the leader asks again. A log that got there by itself needs it no more."""
-    offered = state.offered
-    if offered is not None and message.prev_index >= offered.index and catching_up.wants(state, offered):
+    """Say where the logs may agree. An append that builds on a snapshot still to be installed gets no answer: the
+    leader asks again."""
+    if catching_up.awaits(state, message.prev_index):
         return
     index, term = state.log.last_agreeing(message.prev_index, message.prev_term)
     state.send(leader, AppendReply(state.term, False, index, message.round, term))

@@ -6,6 +6,7 @@ Knows neither the machine nor the bytes of a snapshot; those travel outside the 
 from __future__ import annotations
 
 from broker.base.ids import Index, NodeId
+from broker.base.instants import Millis
 from broker.raft.events import Compacted, SnapshotInstalled, SnapshotSent
 from broker.raft.membership import MembershipHistory
 from broker.raft.messages import AppendReply, SnapshotOffer
@@ -13,6 +14,9 @@ from broker.raft.progress import PeerState
 from broker.raft.roles import follow
 from broker.raft.state import State
 from broker.raft.types import Role, SnapshotMark
+
+_INSTALLATION_TIMEOUTS = 10
+"""How many of the longest election time-outs a received snapshot may take to be installed."""
 
 
 def on_snapshot_offer(state: State, sender: NodeId, message: SnapshotOffer) -> None:
@@ -22,11 +26,23 @@ def on_snapshot_offer(state: State, sender: NodeId, message: SnapshotOffer) -> N
         return
     if wants(state, mark):
         state.offered = mark
+        state.offer_expires = None
         state.out.snapshot_offered = mark
         return
     # Figure 13, rule 6: a log that matches the mark keeps what lies behind it.
     state.log.commit = max(state.log.commit, mark.index)
     state.send_after_sync(sender, AppendReply(state.term, True, state.log.commit, message.round))
+
+
+def awaits(state: State, index: Index) -> bool:
+    """Whether an entry behind ``index`` comes too early: the leader has sent a snapshot that reaches it and is needed,
+    and it may still be installed. Not for ever: what got lost between here and the disk must be asked for again."""
+    offered = state.offered
+    if offered is None or index < offered.index or not wants(state, offered):
+        return False
+    if state.offer_expires is None:
+        state.offer_expires = Millis(state.now + _INSTALLATION_TIMEOUTS * state.config.election_timeout_max)
+    return state.now < state.offer_expires
 
 
 def wants(state: State, mark: SnapshotMark) -> bool:

@@ -76,6 +76,8 @@ class State:
         self.votes: dict[NodeId, bool] = {}
         self.offered: SnapshotMark | None = None
         """The snapshot that this term's leader is sending."""
+        self.offer_expires: Millis | None = None
+        """When a snapshot that the leader believes sent, and that was not installed, is believed lost."""
 
         # Leaders
         self.progress: dict[NodeId, Progress] = {}
