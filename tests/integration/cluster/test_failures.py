@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.base.errors import Unavailable
+from broker.base.errors import ServiceError, Unavailable
 from broker.client.client import Client
 from loadtest.cluster import BrokerProcess, LocalCluster, wait_ready
 from tests.integration.cluster.traffic import Traffic, check, drain
@@ -104,9 +104,12 @@ async def test_without_a_quorum_writes_are_refused_in_time_and_nothing_is_lost(
     second.kill()
     async with asyncio.timeout(60):
         async with Client(cluster.addresses, timeout=8.0) as patient:
-            with pytest.raises(Unavailable) as refused:
+            with pytest.raises(ServiceError) as refused:
                 await patient.send("minority", b"-1")
+            with pytest.raises(Unavailable, match="fewer than 2 of its 3 replicas") as told:
+                await patient.describe_queue("minority")
     assert refused.value.retryable
+    assert told.value.retryable
     await asyncio.gather(restart(first), restart(second))
     received = await drain(client, "minority", len(traffic.confirmed))
     check(traffic, [number for number in received if number >= 0])
