@@ -86,14 +86,15 @@ def refuse_busy_ports(nodes: Sequence[NodeSettings]) -> None:
 
 
 def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
-    """What to try next, to be copied."""
+    """What to try next, to be copied. No line is longer than a terminal is wide: a cut command is of no use."""
     clients = ",".join(node.client_listen for node in nodes)
-    option = "" if clients == DEFAULT_CLUSTER else f" --cluster {clients}"
+    elsewhere = clients != DEFAULT_CLUSTER
     lines = (
-        ("make a queue", f"broker queue create orders{option}"),
-        ("send", f"broker queue send orders 'one book' 'two pens'{option}"),
-        ("receive", f"broker queue receive orders --follow{option}"),
-        ("look at it", f"broker status --watch{option}"),
+        *([("first", f"export BROKER_CLUSTER={nodes[0].client_listen}")] if elsewhere else []),
+        ("make a queue", "broker queue create orders"),
+        ("send", "broker queue send orders 'one book' 'two pens'"),
+        ("receive", "broker queue receive orders --follow"),
+        ("look at it", "broker status --watch"),
         ("with grpcurl", f"grpcurl -plaintext {nodes[0].client_listen} list"),
         ("metrics", f"curl http://{nodes[0].admin_listen}/metrics"),
         ("stop", "Ctrl-C; the data stays"),

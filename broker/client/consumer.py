@@ -25,7 +25,7 @@ from broker.client.locating import Locator
 from broker.client.message import Message
 from broker.client.model import to_millis
 from broker.client.queues import Queues
-from broker.client.retrying import FAILOVER, Backoff, Chance, Retry, worth_retrying
+from broker.client.retrying import RECONNECT, Backoff, Chance, Retry, worth_retrying
 from broker.client.settling import Settlement, Settler, SettleRequest
 from broker.client.streams import next_response, was_cancelled
 from broker.pb.queues.v1 import queues_pb2
@@ -41,12 +41,13 @@ class ConsumerSettings(msgspec.Struct, frozen=True):
     """Seconds.
 
     ``silence``: how long a stream may owe the confirmation of acks before the node counts as lost. ``idle``: after so
-    long without a word the other nodes are asked whether the stream's node still leads. ``closing``: how long ``close``
-    waits for confirmations.
+    long without a word the other nodes are asked whether the stream's node still leads. ``follow``: how often it is
+    asked itself: it would forward, which costs everybody a hop. ``closing``: how long ``close`` waits for answers.
     """
 
     silence: float = 1.5
     idle: float = 1.0
+    follow: float = 5.0
     closing: float = 2.0
 
 
@@ -90,7 +91,7 @@ class Consumer:
         self._arrived = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._stream: Stream | None = None
-        self._gave_up: str | None = None
+        self._gave_up: BrokerError | None = None
         self._heard_at = 0.0
         self._running: asyncio.Task[None] | None = None
         self._failure: BrokerError | None = None
@@ -180,7 +181,7 @@ class Consumer:
 
     async def _run(self) -> None:
         try:
-            retry = Retry(FAILOVER, self._chance, float("inf"))
+            retry = Retry(RECONNECT, self._chance, float("inf"))
             while not self._ending or not self._settler.is_empty:
                 try:
                     await self._one_stream(retry)
@@ -220,7 +221,7 @@ class Consumer:
         except asyncio.CancelledError:
             if was_cancelled():
                 raise
-            raise self._lost(endpoint, NoAnswer(endpoint.address, self._gave_up or "the call was cancelled")) from None
+            raise self._lost(endpoint, self._gave_up or NoAnswer(endpoint.address, "cancelled")) from None
         finally:
             self._stream = None
             stream.cancel()
@@ -294,25 +295,31 @@ class Consumer:
 
     async def _watch(self, stream: Stream, endpoint: Endpoint) -> None:
         """Ends the stream when it owes confirmations for too long, or when another node leads by now."""
-        while True:
+        follow_at = self._loop.time() + self._settings.follow
+        while self._gave_up is None:
             await asyncio.sleep(self._settings.idle / 2)
             now = self._loop.time()
             owed_since = self._settler.oldest_sent_at()
             if owed_since is not None and now - max(owed_since, self._heard_at) > self._settings.silence:
-                self._gave_up = f"no word for {self._settings.silence:g} s"
+                self._gave_up = NoAnswer(endpoint.address, f"no word for {self._settings.silence:g} s")
             elif now - self._heard_at > self._settings.idle:
-                try:
-                    leader = await self._locator.ask(self.queue)
-                except BrokerError as error:
-                    if not error.retryable:
-                        self._fail(error)
-                        self._gave_up = str(error)
-                else:
-                    if leader is not endpoint:
-                        self._gave_up = f"{leader.address} leads by now"
-            if self._gave_up is not None:
-                stream.cancel()
-                return
+                self._gave_up = await self._better_than(endpoint)
+            elif now > follow_at:
+                follow_at = now + self._settings.follow
+                if await self._locator.moved(self.queue, endpoint):
+                    self._gave_up = self._moved(endpoint)
+        stream.cancel()
+
+    async def _better_than(self, endpoint: Endpoint) -> BrokerError | None:
+        """Why to leave a node that has said nothing for a while; None: it has nothing to say."""
+        try:
+            leader = await self._locator.ask(self.queue)
+        except BrokerError as error:
+            return None if error.retryable else error
+        return None if leader is endpoint else self._moved(endpoint)
+
+    def _moved(self, endpoint: Endpoint) -> BrokerError:
+        return NotLeader(f"{endpoint.address} leads queue {self.queue!r} no more")
 
     def _lost(self, endpoint: Endpoint, error: BrokerError) -> BrokerError:
         if isinstance(error, NoAnswer | DeadlineExceeded):

@@ -68,6 +68,16 @@ class Locator:
                 self._known[queue] = endpoint
                 return endpoint
 
+    async def moved(self, queue: str, endpoint: Endpoint) -> bool:
+        """Whether the node at the other end of a stream says that another one leads by now."""
+        try:
+            response = await endpoint.cluster.Locate(
+                cluster_pb2.LocateRequest(kind="queue", name=queue), timeout=ASK_TIMEOUT
+            )
+        except grpc.aio.AioRpcError:
+            return False  # the stream itself shows whether the node is there
+        return self._channels.at(response.client_address) is not endpoint
+
     async def ask(self, queue: str) -> Endpoint:
         """Ask all nodes once. Raises the most telling of their errors when none names a leader to be believed."""
         request = cluster_pb2.LocateRequest(kind="queue", name=queue)

@@ -22,7 +22,7 @@ from broker.client.errors import NoAnswer, NobodyAnswers, of_call, of_info
 from broker.client.locating import Locator
 from broker.client.model import AttributeValue, Entry, OutgoingMessage, SentMessage, entry
 from broker.client.outbox import Frame, Outbox, Ticket, Waiting
-from broker.client.retrying import FAILOVER, Backoff, Chance, Retry, worth_retrying
+from broker.client.retrying import RECONNECT, Backoff, Chance, Retry, worth_retrying
 from broker.client.streams import next_response, was_cancelled
 from broker.client.tickets import BatchTicket, OneTicket, all_sent, tell
 from broker.pb.queues.v1 import queues_pb2
@@ -38,12 +38,14 @@ class ProducerSettings(msgspec.Struct, frozen=True):
 
     ``timeout``: how long a message may wait for its acknowledgement, over all attempts. ``silence``: how long a
     stream may owe an acknowledgement before the node counts as lost; doubles while that brings nothing.
+    ``follow``: how often the node is asked whether it still leads: it would forward, which costs everybody a hop.
     ``eager_frames``: frames on their way before a frame that is not full waits for company. ``max_waiting``,
     ``max_waiting_bytes``: beyond either, ``send`` waits before it accepts a message.
     """
 
     timeout: float = 30.0
     silence: float = 1.5
+    follow: float = 5.0
     frames: FrameLimits = FrameLimits()
     eager_frames: int = 2
     max_waiting: int = 20_000
@@ -81,8 +83,9 @@ class Producer:
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
         self._stream: Stream | None = None
+        self._address = ""
         self._silence = settings.silence
-        self._silent = False
+        self._gave_up: BrokerError | None = None
         self._watching: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._closed = False
@@ -167,7 +170,7 @@ class Producer:
 
     async def _run(self) -> None:
         try:
-            retry = Retry(FAILOVER, self._chance, float("inf"))
+            retry = Retry(RECONNECT, self._chance, float("inf"))
             while True:
                 await self._work.wait()
                 try:
@@ -187,12 +190,13 @@ class Producer:
         """Opens a stream and works with it until it is lost. Always raises, and what it raises is why."""
         endpoint = await self._locator.locate(self.queue, self._loop.time() + self._settings.timeout)
         stream: Stream = endpoint.queues.Produce()
-        self._stream, self._silent = stream, False
-        writing: asyncio.Task[None] | None = None
+        self._stream, self._address, self._gave_up = stream, endpoint.address, None
+        beside: list[asyncio.Task[None]] = []
         try:
             window = await self._open(stream, endpoint)
             self._outbox.opened(window)
-            writing = self._scope.start(self._write(stream), name=f"write {self.queue}")
+            beside.append(self._scope.start(self._write(stream), name=f"write {self.queue}"))
+            beside.append(self._scope.start(self._follow(stream, endpoint), name=f"follow {self.queue}"))
             while True:
                 response = await next_response(stream)
                 if response is None:
@@ -206,15 +210,15 @@ class Producer:
         except asyncio.CancelledError:
             if was_cancelled():
                 raise
-            raise self._lost(endpoint, NoAnswer(endpoint.address, f"no word for {self._silence:g} s")) from None
+            raise self._lost(endpoint, self._gave_up or NoAnswer(endpoint.address, "cancelled")) from None
         finally:
             self._stream = None
             self._outbox.lost()
             if not self._outbox.is_empty:
                 self._work.set()
             stream.cancel()
-            if writing is not None:
-                writing.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _open(self, stream: Stream, endpoint: Endpoint) -> int:
         opening = queues_pb2.ProduceRequest.Open(queue=self.queue, session=self._session)
@@ -243,6 +247,18 @@ class Producer:
                 await stream.write(encode(frame))
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 return  # the reader learns why
+
+    async def _follow(self, stream: Stream, endpoint: Endpoint) -> None:
+        while True:
+            await asyncio.sleep(self._settings.follow)
+            if await self._locator.moved(self.queue, endpoint):
+                self._give_up(stream, NotLeader(f"{endpoint.address} leads queue {self.queue!r} no more"))
+
+    def _give_up(self, stream: Stream, error: BrokerError) -> None:
+        """Ends the stream for a reason that it cannot tell itself."""
+        if self._gave_up is None:
+            self._gave_up = error
+            stream.cancel()
 
     def _answered(self, response: queues_pb2.ProduceResponse) -> None:
         self._silence = self._settings.silence
@@ -288,16 +304,10 @@ class Producer:
                     "The message may be stored nevertheless"
                 ),
             )
-        owed_since = self._outbox.oldest_sent_at()
-        if (
-            self._stream is not None
-            and owed_since is not None
-            and now - owed_since > self._silence
-            and not self._silent
-        ):
-            self._silent = True
+        stream, owed_since = self._stream, self._outbox.oldest_sent_at()
+        if stream is not None and self._gave_up is None and owed_since is not None and now - owed_since > self._silence:
+            self._give_up(stream, NoAnswer(self._address, f"no word for {self._silence:g} s"))
             self._silence = min(self._silence * 2, _LONGEST_SILENCE)
-            self._stream.cancel()
         again = None if self._outbox.is_empty else self._loop.call_later(_WATCH_INTERVAL, self._watch)
         self._watching = again
 

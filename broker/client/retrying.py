@@ -37,6 +37,9 @@ class Backoff(msgspec.Struct, frozen=True):
 FAILOVER = Backoff(first=0.02, ceiling=0.05)
 """While a new leader is looked for: every pause adds to the gap, and the question is cheap."""
 
+RECONNECT = Backoff(first=0.02, ceiling=0.5)
+"""Between two streams: the first pauses are short, but everything unacknowledged is sent again after each."""
+
 
 def worth_retrying(error: BrokerError) -> bool:
     """Whether the same call may succeed in a moment without anybody changing anything."""

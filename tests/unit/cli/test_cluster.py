@@ -52,12 +52,12 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
 
 def test_the_panel_has_commands_for_this_cluster(tmp_path: Path) -> None:
     def shown(base_port: int) -> str:
-        console = Console(file=io.StringIO(), width=200)
+        console = Console(file=io.StringIO(), width=80)
         console.print(panel(lay_out(3, 3, tmp_path, base_port, groups=1, fsync="loop"), "ready"))
         assert isinstance(console.file, io.StringIO)
         return console.file.getvalue()
 
     assert "broker queue create orders " in shown(4001)
-    assert "--cluster" not in shown(4001)
-    assert "broker queue create orders --cluster 127.0.0.1:5001,127.0.0.1:5002,127.0.0.1:5003" in shown(5001)
+    assert "BROKER_CLUSTER" not in shown(4001)
+    assert "export BROKER_CLUSTER=127.0.0.1:5001 " in shown(5001)
     assert "http://127.0.0.1:5201/metrics" in shown(5001)

@@ -182,6 +182,27 @@ async def test_a_leader_that_moved_without_a_word_is_noticed_while_idle() -> Non
             assert (await asyncio.wait_for(waiting, 5)).body == b"there"
 
 
+async def test_a_leadership_that_moved_is_followed_though_the_old_node_still_serves() -> None:
+    async with running(3) as cluster, client_of(cluster) as client:
+        # given a consumer that is never idle
+        fill(cluster, 0)
+        settings = ConsumerSettings(idle=0.02, follow=0.05)
+        queue = cluster.queue("orders")
+        async with client.consume("orders", settings=settings) as messages:
+            waiting = asyncio.ensure_future(anext(messages))
+            await asyncio.wait_for(cluster.nodes[0].opened.wait(), 5)
+
+            # when another node takes over in good order
+            cluster.leader = cluster.nodes[1].address
+
+            # then the consumer goes there by itself
+            await asyncio.wait_for(cluster.nodes[1].opened.wait(), 5)
+            async with queue.changed:
+                queue.send(queues_pb2.OutgoingMessage(body=b"there"))
+                queue.changed.notify_all()
+            assert (await asyncio.wait_for(waiting, 5)).body == b"there"
+
+
 async def test_an_unknown_queue_ends_the_iteration_with_its_name() -> None:
     async with running() as cluster, client_of(cluster) as client:
         with pytest.raises(QueueNotFound, match="'orders'"):

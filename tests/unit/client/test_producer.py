@@ -165,6 +165,25 @@ async def test_a_silent_leader_is_given_up() -> None:
         assert cluster.bodies("orders") == [b"before", b"after"]
 
 
+async def test_a_leadership_that_moved_is_followed_though_the_old_node_still_serves() -> None:
+    settings = ProducerSettings(timeout=5.0, silence=1.0, follow=0.05)
+    async with running(3) as cluster, client_of(cluster, settings) as client:
+        # given a producer at its leader
+        cluster.create("orders")
+        await client.send("orders", b"before")
+
+        # when another node takes over in good order, and the old one would forward
+        cluster.leader = cluster.nodes[1].address
+        asked = cluster.located
+        await until(lambda: cluster.located > asked)
+        await settle_down()
+        await client.send("orders", b"after")
+
+        # then the client went to the new one by itself
+        await until(cluster.nodes[1].opened.is_set)
+        assert cluster.bodies("orders") == [b"before", b"after"]
+
+
 async def test_a_message_the_queue_does_not_take_fails_alone() -> None:
     async with running() as cluster, client_of(cluster) as client:
         # given a queue for small messages
