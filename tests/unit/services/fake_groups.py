@@ -1,0 +1,278 @@
+"""A cluster in memory: every proposal is applied at once, to real machines that all nodes share. Time is virtual.
+
+A test chooses who leads what, cuts nodes off, makes proposals fail before or after they took effect, and advances time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Unavailable
+from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
+from broker.base.instants import Millis, WallMillis
+from broker.domain.directory.commands import Group, Node
+from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.queues.machine import QueueMachine
+from broker.machine import envelope
+from broker.machine.contract import Applied, Machine, Wake
+from broker.machine.envelope import TICK_ROOM, Envelope, RequestId
+from broker.machine.replicated import ReplicatedMachine
+from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
+
+EPOCH = 1_700_000_000_000
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class VirtualClock:
+    def __init__(self) -> None:
+        self.now = 1_000
+        self._alarms: list[tuple[int, asyncio.Future[bool]]] = []
+        self.watchers: list[Callable[[], None]] = []
+
+    def monotonic(self) -> Millis:
+        return Millis(self.now)
+
+    def wall(self) -> WallMillis:
+        return WallMillis(EPOCH + self.now)
+
+    async def pause(self, duration: Millis) -> None:
+        """For what is handed a pause: time passes by itself, and others get their turn."""
+        self.advance(duration)
+        await asyncio.sleep(0)
+
+    def advance(self, duration: int) -> None:
+        self.now += duration
+        for watcher in self.watchers:
+            watcher()
+        for due, future in self._alarms:
+            if due <= self.now and not future.done():
+                future.set_result(False)
+        self._alarms = [alarm for alarm in self._alarms if not alarm[1].done()]
+
+    def alarm(self, timeout: Millis) -> asyncio.Future[bool]:
+        """Becomes False when the time is up."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if timeout <= 0:
+            future.set_result(False)
+        else:
+            self._alarms.append((self.now + timeout, future))
+        return future
+
+
+class FakeCluster:
+    """Nodes ``a-0``, ``b-0``, ... in zones of their own; the first leads all groups; group 0 is the directory."""
+
+    def __init__(self, nodes: int = 1, groups: int = 2, in_flight_limit: int = 120_000) -> None:
+        self.clock = VirtualClock()
+        names = [NodeId(f"{chr(ord('a') + place)}-0") for place in range(nodes)]
+        self.nodes = tuple(Node(name, Zone(name[0]), f"{name}:4101", f"{name}:4001", f"{name}:4201") for name in names)
+        self.groups = tuple(Group(GroupId(number), tuple(names), names[0]) for number in range(groups + 1))
+        self.machines = {group.id: _machine(group.id, in_flight_limit) for group in self.groups}
+        self.entries: dict[tuple[GroupId, int], bytes] = {}
+        self.leaders: dict[GroupId, NodeId | None] = {group.id: names[0] for group in self.groups}
+        self.down: set[NodeId] = set()
+        self.on = {name: FakeGroups(self, name) for name in names}
+        self.proposals: list[tuple[GroupId, msgspec.Struct]] = []
+        self.calls: list[tuple[NodeId, NodeId, str]] = []
+        self.transfers: list[tuple[GroupId, NodeId]] = []
+        self.before: list[BrokerError] = []
+        """Raised by the next proposals, which do nothing."""
+        self.after: list[BrokerError] = []
+        """Raised by the next proposals although they take effect."""
+        self.held: asyncio.Event | None = None
+        """While it is there and not set, proposals wait for it."""
+        self._waiters: list[tuple[GroupId, tuple[str, int], asyncio.Future[bool]]] = []
+        self._elections: list[asyncio.Future[bool]] = []
+        self.clock.watchers.append(self._tick)
+
+    @property
+    def waiting(self) -> int:
+        """Long polls that wait now."""
+        return sum(not future.done() for _, _, future in self._waiters)
+
+    async def polls(self, count: int) -> None:
+        """Returns when so many long polls wait."""
+        for _ in range(10_000):
+            if self.waiting >= count:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"{self.waiting} long polls wait, not {count}")
+
+    def elect(self, group: int, leader: str | None) -> None:
+        self.leaders[GroupId(group)] = None if leader is None else NodeId(leader)
+        for future in self._elections:
+            if not future.done():
+                future.set_result(True)
+        self._elections.clear()
+
+    def apply(self, group: GroupId, data: bytes) -> Applied:
+        index = Index(self.machines[group].applied_index + 1)
+        self.entries[group, index] = data
+        applied = self.machines[group].apply(data, index)
+        for effect in applied.effects:
+            if isinstance(effect, Wake):
+                self._wake(group, effect)
+        return applied
+
+    def drop_entries(self, group: int) -> None:
+        """As if compaction had found nothing alive."""
+        self.entries = {key: data for key, data in self.entries.items() if key[0] != group}
+
+    async def wait(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
+        future = self.clock.alarm(timeout)
+        self._waiters.append((group, key, future))
+        return await future
+
+    async def election(self, timeout: Millis) -> bool:
+        future = self.clock.alarm(timeout)
+        self._elections.append(future)
+        return await future
+
+    def _wake(self, group: GroupId, effect: Wake) -> None:
+        left = effect.count
+        for of_group, key, future in self._waiters:
+            if left and of_group == group and key == effect.key and not future.done():
+                future.set_result(True)
+                left -= 1
+        self._waiters = [waiter for waiter in self._waiters if not waiter[2].done()]
+
+    def _tick(self) -> None:
+        for group, machine in self.machines.items():
+            deadline = machine.next_deadline()
+            if deadline is not None and deadline <= self.clock.wall():
+                self.apply(group, envelope.encode(Envelope(self.clock.wall(), TICK_ROOM, None)))
+
+
+class FakeGroups:
+    """Implements broker.replication.groups.Groups for one node of the cluster."""
+
+    def __init__(self, cluster: FakeCluster, me: NodeId) -> None:
+        self._cluster = cluster
+        self._me = me
+        self.handlers: dict[str, CallHandler] = {}
+
+    @property
+    def me(self) -> NodeId:
+        return self._me
+
+    @property
+    def clock(self) -> VirtualClock:
+        return self._cluster.clock
+
+    async def propose(
+        self, group: GroupId, room: str, command: msgspec.Struct, timeout: Millis, request: RequestId | None = None
+    ) -> Any:
+        cluster = self._cluster
+        self._must_lead(group)
+        if timeout <= 0:
+            raise DeadlineExceeded("no time left")
+        if cluster.before:
+            raise cluster.before.pop(0)
+        await asyncio.sleep(0)
+        if cluster.held is not None:
+            await cluster.held.wait()
+        self._must_lead(group)
+        cluster.proposals.append((group, command))
+        data = envelope.encode(Envelope(self.clock.wall(), room, request, msgspec.Raw(_encode(command))))
+        applied = cluster.apply(group, data)
+        if cluster.after:
+            raise cluster.after.pop(0)
+        return applied.reply
+
+    async def query(self, group: GroupId, room: str, question: Any, timeout: Millis) -> Any:
+        self._must_lead(group)
+        await asyncio.sleep(0)
+        return self._cluster.machines[group].query(room, question, self.clock.wall())
+
+    def peek(self, group: GroupId, room: str, question: Any) -> Any:
+        self._must_lead(group)
+        return self._cluster.machines[group].query(room, question, self.clock.wall())
+
+    def replay(self, group: GroupId, session: bytes, after: int) -> list[tuple[int, Any]]:
+        self._must_lead(group)
+        return self._cluster.machines[group].replay(session, after)
+
+    def read_entry(self, group: GroupId, index: Index) -> bytes | None:
+        return self._cluster.entries.get((group, index))
+
+    async def woken(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
+        self._must_lead(group)
+        return await self._cluster.wait(group, key, timeout)
+
+    def leads(self, group: GroupId) -> bool:
+        return self._cluster.leaders[group] == self._me
+
+    def leader_of(self, group: GroupId) -> NodeId | None:
+        return self._cluster.leaders.get(group) if self._has_replica(group) else None
+
+    async def leader_known(self, group: GroupId, timeout: Millis) -> NodeId | None:
+        if not self._has_replica(group):
+            return None
+        if self._cluster.leaders[group] is None:
+            await self._cluster.election(timeout)
+        return self._cluster.leaders[group]
+
+    async def transfer(self, group: GroupId, to: NodeId, timeout: Millis) -> bool:
+        self._must_lead(group)
+        if to in self._cluster.down:
+            return False
+        self._cluster.transfers.append((group, to))
+        self._cluster.elect(group, to)
+        return True
+
+    def status(self) -> list[GroupStatus]:
+        return [self._status(group) for group in self._cluster.groups if self._me in group.replicas]
+
+    def connected(self) -> frozenset[NodeId]:
+        return frozenset(self._cluster.on) - self._cluster.down - {self._me}
+
+    def serve(self, method: str, handler: CallHandler) -> None:
+        if method in self.handlers:
+            raise RuntimeError(f"{method} has a handler already")
+        self.handlers[method] = handler
+
+    async def call(self, node: NodeId, method: str, payload: bytes, timeout: Millis) -> bytes:
+        self._cluster.calls.append((self._me, node, method))
+        if node in self._cluster.down:
+            raise Unavailable(f"{node} is not connected to {self._me}")
+        await asyncio.sleep(0)
+        return await self._cluster.on[node].handlers[method](payload)
+
+    def _status(self, group: Group) -> GroupStatus:
+        index = self._cluster.machines[group.id].applied_index
+        leader = self._cluster.leaders[group.id]
+        leads = leader == self._me
+        replicas = tuple(
+            ReplicaStatus(node, index, node == self._me or node in self.connected()) for node in group.replicas
+        )
+        return GroupStatus(
+            group=group.id,
+            role="leader" if leads else "follower",
+            leader=leader,
+            term=Term(1),
+            commit=index,
+            applied=index,
+            last=index,
+            snapshot=Index(0),
+            voters=group.replicas,
+            replicas=replicas if leads else (),
+        )
+
+    def _has_replica(self, group: GroupId) -> bool:
+        return any(each.id == group and self._me in each.replicas for each in self._cluster.groups)
+
+    def _must_lead(self, group: GroupId) -> None:
+        leader = self._cluster.leaders.get(group)
+        if leader != self._me:
+            raise NotLeader(f"{self._me} does not lead group {group}", leader)
+
+
+def _machine(group: GroupId, in_flight_limit: int) -> ReplicatedMachine:
+    rooms: dict[str, Machine] = (
+        {"directory": DirectoryMachine()} if group == DIRECTORY_GROUP else {"queues": QueueMachine(in_flight_limit)}
+    )
+    return ReplicatedMachine(rooms)
