@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from broker.node.settings import NodeSettings
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import ROOT, project_sources
 
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 README_LINES = 45
@@ -31,6 +31,15 @@ def test_every_setting_is_described_with_its_default() -> None:
             continue
         default = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
         assert described[field.name] == f"`{default}`", field.name
+
+
+def test_described_metrics_exist() -> None:
+    text = (ROOT / "docs/operations/watching.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`((?:broker|grpc)_\w+?)(?:_total|_bucket)?[`{]", text))
+    code = "\n".join(source.text for source in project_sources() if source.path.startswith("broker/"))
+    missing = [name for name in described if f'"{name}"' not in code and f'"{name.rpartition("_")[0]}_{{' not in code]
+    assert len(described) > 10
+    assert not missing
 
 
 def test_every_decision_is_listed() -> None:
