@@ -196,3 +196,29 @@ async def test_a_failed_callback_is_reported_like_a_failed_task(
         scope.report("frame received", error)
     assert failures.told == [("component/frame received", error)]
     assert len(caplog.records) == 1
+
+
+async def test_a_task_that_does_not_heed_its_cancellation_is_named(
+    failures: Failures, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.aio.tasks._PATIENCE_SECONDS", 0.001)
+    may_end = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await forever()
+        finally:
+            await may_end.wait()
+
+    class Release(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            may_end.set()
+
+    scope = TaskScope("component", failures)
+    scope.start(stubborn(), name="mule")
+    await turns_of_the_loop()
+    logger, release = logging.getLogger("broker.aio.tasks"), Release()
+    logger.addHandler(release)
+    await scope.close()
+    logger.removeHandler(release)
+    assert caplog.records[0].fields == {"tasks": ["component/mule"]}  # type: ignore[attr-defined]
