@@ -85,6 +85,8 @@ class FakeCluster:
         """Raised by the next proposals although they take effect."""
         self.held: asyncio.Event | None = None
         """While it is there and not set, proposals wait for it."""
+        self.lag: dict[tuple[GroupId, NodeId], int] = {}
+        """Entries that a replica is behind."""
         self._waiters: list[tuple[GroupId, tuple[str, int], asyncio.Future[bool]]] = []
         self._elections: list[asyncio.Future[bool]] = []
         self.clock.watchers.append(self._tick)
@@ -117,6 +119,12 @@ class FakeCluster:
             if isinstance(effect, Wake):
                 self._wake(group, effect)
         return applied
+
+    def apply_command(self, group: GroupId, room: str, command: msgspec.Struct) -> Applied:
+        """As if some node had proposed it."""
+        return self.apply(
+            group, envelope.encode(Envelope(self.clock.wall(), room, None, msgspec.Raw(_encode(command))))
+        )
 
     def drop_entries(self, group: int) -> None:
         """As if compaction had found nothing alive."""
@@ -247,7 +255,12 @@ class FakeGroups:
         leader = self._cluster.leaders[group.id]
         leads = leader == self._me
         replicas = tuple(
-            ReplicaStatus(node, index, node == self._me or node in self.connected()) for node in group.replicas
+            ReplicaStatus(
+                node,
+                Index(index - self._cluster.lag.get((group.id, node), 0)),
+                node == self._me or node in self.connected(),
+            )
+            for node in group.replicas
         )
         return GroupStatus(
             group=group.id,
