@@ -180,7 +180,7 @@ def live_entries(captured: list[_Captured]) -> Iterator[tuple[Index, Index]]:
                 ranges += _ranges(keys[head:])
         for rows in queue.returned:
             ranges += _ranges(rows[0][rows[-1] :])
-        ranges += _ranges(sorted(queue.holders))
+        ranges += _ranges(array("Q", sorted(queue.holders)))
     ranges.sort()
     if not ranges:
         return
@@ -193,18 +193,21 @@ def live_entries(captured: list[_Captured]) -> Iterator[tuple[Index, Index]]:
     yield Index(first), Index(last)
 
 
-def _ranges(keys: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Of ascending keys."""
-    first = last = -1
+def _ranges(keys: array[int]) -> Iterator[tuple[int, int]]:
+    """Of ascending keys, which is quick when they are one message of every entry from the first to the last."""
+    if not keys:
+        return
+    if keys == array("Q", range(keys[0], keys[-1] + 1, 1 << SLOT_BITS)):
+        yield keys[0] >> SLOT_BITS, keys[-1] >> SLOT_BITS
+        return
+    first = last = keys[0] >> SLOT_BITS
     for key in keys:
         index = key >> SLOT_BITS
-        if index > last + 1 or first < 0:
-            if first >= 0:
-                yield first, last
+        if index > last + 1:
+            yield first, last
             first = index
         last = index
-    if first >= 0:
-        yield first, last
+    yield first, last
 
 
 # --- encoding

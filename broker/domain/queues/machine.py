@@ -79,7 +79,8 @@ class QueueMachine:
         return _wakes(self._let_pass(at))
 
     def query(self, question: Any, at: WallMillis) -> Any:
-        """CountsOf: Counts; AttributesOf: Described; HasVisible: bool; of an unknown queue: Refused. AllQueues: a list."""
+        """CountsOf: Counts; AttributesOf: Described; HasVisible: bool; of an unknown queue: Refused. AllQueues: a
+        list of (Described, Counts), by id."""
         if type(question) is commands.AllQueues:
             return [(queue.described(), queue.counts()) for _, queue in sorted(self._queues.items())]
         queue = self._queues.get(question.queue)

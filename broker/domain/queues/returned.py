@@ -18,6 +18,9 @@ CHUNK_ROWS = 1024
 Row = tuple[int, int, int, int, int]
 """key, sent at, first received at, receipt of the last delivery, number of deliveries"""
 
+Columns = tuple[list[int], list[int], list[int], list[int], list[int]]
+"""Rows, column by column, ascending by key."""
+
 CapturedRows = tuple["array[int]", "array[int]", "array[int]", "array[int]", "array[int]", int]
 """the columns of Row, and the first position: the arrays do not change any more"""
 
@@ -92,6 +95,22 @@ class ReturnedList:
                 self._insert(row)
             self.messages += 1
 
+    def add_columns(self, columns: Columns) -> None:
+        """As ``add``, but much faster when all of them follow what is here."""
+        if not columns[0]:
+            return
+        chunks = self._chunks
+        if chunks and columns[0][0] <= chunks[-1].keys[-1]:
+            self.add(zip(*columns, strict=True))
+            return
+        chunk = self._last_with_room()
+        chunk.keys.extend(columns[0])
+        chunk.sents.extend(columns[1])
+        chunk.firsts.extend(columns[2])
+        chunk.receipts.extend(columns[3])
+        chunk.counts.extend(columns[4])
+        self.messages += len(columns[0])
+
     def take(self, limit: int, below: int = AFTER_ALL) -> list[Row]:
         """Remove up to ``limit`` messages with keys < ``below`` from the front."""
         rows: list[Row] = []
@@ -163,13 +182,16 @@ class ReturnedList:
 
     # --- inside
 
+    def _last_with_room(self) -> _Chunk:
+        """To be appended to."""
+        if not self._chunks or len(self._chunks[-1].keys) >= CHUNK_ROWS:
+            self._chunks.append(_Chunk())
+        chunk = self._chunks[-1]
+        chunk.unshare()
+        return chunk
+
     def _append(self, row: Row) -> None:
-        chunk = self._chunks[-1] if self._chunks else None
-        if chunk is None or len(chunk.keys) >= CHUNK_ROWS:
-            chunk = _Chunk()
-            self._chunks.append(chunk)
-        elif chunk.captured:
-            chunk.unshare()
+        chunk = self._last_with_room()
         key, sent, first, receipt, count = row
         chunk.keys.append(key)
         chunk.sents.append(sent)

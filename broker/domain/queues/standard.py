@@ -157,11 +157,10 @@ class StandardQueue:
     def surface(self, at: int) -> int:
         """Make visible what is due by ``at``: ended delays and visibility time-outs. How many messages that were."""
         visible = self.delayed.ripen(at, self.fresh)
-        rows = self.in_flight.end(at)
-        if rows:
-            rows.sort()
-            self.returned.add(rows)
-        return visible + len(rows)
+        for columns in self.in_flight.end(at):
+            self.returned.add_columns(columns)
+            visible += len(columns[0])
+        return visible
 
     def expire(self, at: int) -> None:
         """Drop every message, wherever it is, that was sent a retention period before ``at`` or earlier."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import compress
 
-from broker.domain.queues.returned import Row
+from broker.domain.queues.returned import Columns, Row
 
 _LARGE_BATCH = 64
 _SPARE_ENTRIES = 64
@@ -47,6 +48,18 @@ class Batch:
     def row(self, key: int, sent: int) -> Row:
         first, count = (self.repeats or {}).get(key, (self.received_at, 1))
         return key, sent, first, self.receipt, count
+
+    def columns(self, holders: dict[int, Batch]) -> Columns:
+        """All rows that are held, as columns."""
+        keys, sents = self.keys, self.sents
+        if self.left < len(keys):
+            held = [holders.get(key) is self for key in keys]
+            keys, sents = list(compress(keys, held)), list(compress(sents, held))
+        firsts, counts = [self.received_at] * len(keys), [1] * len(keys)
+        if self.repeats:
+            for position, key in enumerate(keys):
+                firsts[position], counts[position] = self.repeats.get(key, (self.received_at, 1))
+        return keys, sents, firsts, [self.receipt] * len(keys), counts
 
     def live(self, holders: dict[int, Batch]) -> Iterator[Row]:
         for key, sent in zip(self.keys, self.sents, strict=True):
@@ -148,20 +161,23 @@ class InFlight:
             heappop(ends)
         return ends[0][0] if ends else None
 
-    def end(self, at: int) -> list[Row]:
-        """Let go of everything whose time-out has ended by ``at``."""
-        rows: list[Row] = []
+    def end(self, at: int) -> list[Columns]:
+        """Let go of everything whose time-out has ended by ``at``: by batch, those with the least keys first."""
+        ended: list[Columns] = []
         ends = self._ends
         while ends and ends[0][0] <= at:
             batch = heappop(ends)[2]
             if batch.left:
-                held = list(batch.live(self.holders))
-                for row in held:
-                    del self.holders[row[0]]
-                rows += held
+                columns = batch.columns(self.holders)
+                for key in columns[0]:
+                    del self.holders[key]
+                ended.append(columns)
                 batch.left = 0
                 self._batches -= 1
-        return rows
+        if not self.holders:
+            self.holders = {}  # an emptied dict keeps the memory of its fullest day
+        ended.sort()
+        return ended
 
     def oldest_sent(self) -> int | None:
         batch = self._oldest_batch()
