@@ -24,6 +24,9 @@ ACCEPTS_METHOD = "cluster.accepts_leadership"
 YES, NO = b"yes", b"no"
 DECLINE_TIME = Millis(60 * SECOND)
 """How long a node that has handed over its leaderships takes none back: it is about to stop, or told to rest."""
+LOOKUP_AGE = Millis(30 * SECOND)
+"""How old a node's knowledge of a resource's group may be when it tells a client. Calls correct themselves, told places
+do not."""
 ASK_TIMEOUT = Millis(500)
 TRANSFER_TIMEOUT = Millis(2_000)
 
@@ -122,7 +125,9 @@ class ClusterService:
         """
         if kind not in KINDS:
             raise InvalidArgument(f"kind {kind!r} is not known: use {' or '.join(KINDS)}")
-        resource = self._directory.known(kind, name) or await self._directory.find(kind, name, deadline)
+        resource = self._directory.lately_known(kind, name, LOOKUP_AGE)
+        if resource is None:
+            resource = await self._directory.find(kind, name, deadline)
         if resource is None:
             return None
         group = resource.group

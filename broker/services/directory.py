@@ -49,7 +49,8 @@ class Directory:
         self._groups = groups
         self._locator = locator
         self._request_ids = request_ids
-        self._known: dict[tuple[str, str], Resource] = {}
+        self._known: dict[tuple[str, str], tuple[Resource, Millis]] = {}
+        """With the instant of the lookup."""
         self._telling = UseCase("directory.tell", _Tell, Reply, self._tell_here)
         self._finding = UseCase("directory.find", FindResource, Resource | None, self._ask_here)
         self._listing = UseCase("directory.list", ListResources, ResourcePage, self._ask_here)
@@ -62,8 +63,14 @@ class Directory:
         locator.serve(self._topology)
 
     def known(self, kind: str, name: str) -> Resource | None:
-        """As last looked up, without asking."""
-        return self._known.get((kind, name))
+        """As last looked up, without asking: may be gone since."""
+        known = self._known.get((kind, name))
+        return None if known is None else known[0]
+
+    def lately_known(self, kind: str, name: str, age: Millis) -> Resource | None:
+        """As looked up at most ``age`` ms ago."""
+        known = self._known.get((kind, name))
+        return None if known is None or self._groups.clock.monotonic() - known[1] > age else known[0]
 
     def forget(self, kind: str, name: str) -> None:
         self._known.pop((kind, name), None)
@@ -76,7 +83,7 @@ class Directory:
             return None
         if len(self._known) >= MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
-        self._known[(kind, name)] = found
+        self._known[(kind, name)] = (found, self._groups.clock.monotonic())
         return found
 
     async def page(self, kind: str, prefix: str, after: str, limit: int, deadline: Millis) -> ResourcePage:

@@ -63,7 +63,7 @@ async def test_a_queue_is_located_at_its_leader_from_any_node() -> None:
         await nodes["b-0"].cluster.locate("topic", "orders", soon(cluster))
 
 
-async def test_a_deleted_queue_is_no_longer_located_by_a_node_that_knew_it() -> None:
+async def test_where_a_queue_is_is_looked_up_again_after_a_while() -> None:
     cluster = FakeCluster(nodes=3)
     nodes = await started(cluster)
     await nodes["a-0"].queues.create("orders", AttributeChanges(), soon(cluster))
@@ -71,6 +71,8 @@ async def test_a_deleted_queue_is_no_longer_located_by_a_node_that_knew_it() -> 
     await nodes["a-0"].queues.delete("orders", soon(cluster))
 
     assert await nodes["a-0"].cluster.locate("queue", "orders", soon(cluster)) is None
+    cluster.clock.advance(30_001)
+    assert await nodes["b-0"].cluster.locate("queue", "orders", soon(cluster)) is None
 
 
 async def test_locating_waits_for_an_election_until_the_deadline() -> None:

@@ -96,11 +96,11 @@ async def test_without_a_leader_the_call_is_refused_in_bounded_time_and_says_why
 
     cluster.clock.advance(5_000)
 
-    with pytest.raises(
-        Unavailable,
-        match=r"no leader for group 1 within 5000 ms: fewer than 2 of its 3 replicas \(a-0, b-0, c-0\) are reachable; retry",
-    ):
+    with pytest.raises(Unavailable) as refused:
         await sending
+    assert str(refused.value) == (
+        "no leader for group 1 within 5000 ms: fewer than 2 of its 3 replicas (a-0, b-0, c-0) are reachable; retry"
+    )
     assert cluster.clock.now - began == 5_000
 
 
@@ -184,7 +184,7 @@ async def test_time_left_travels_with_the_call() -> None:
     )
     await asyncio.sleep(0)
     taken = (await polling).messages
-    assert len(taken) == 2 - 1
+    assert len(taken) == 1
     polling = asyncio.ensure_future(
         nodes["b-0"].queues.receive("orders", 10, soon(cluster, 2), Millis(20_000))  # type: ignore[attr-defined]
     )
