@@ -99,11 +99,9 @@ def test_a_replica_with_more_to_hand_out_wants_to_be_woken_at_once() -> None:
     replica.wake(Millis(0))
     replica.syncs_at_once = False
     replica.feed(Propose([b"x" * 8] * 3), Millis(5))
-    replica.feed(Persisted(Index(4), Term(1)), Millis(7))
-    handed_out = [len(replica.content)]
-    while replica.group.next_deadline() is not None:
-        assert replica.group.next_deadline() == 7
-        replica.wake(Millis(7))
-        handed_out.append(len(replica.content))
-    assert handed_out[0] < 3
-    assert handed_out[-1] == 3
+    group = replica.group
+    handed_out = [len(group.handle(Persisted(Index(4), Term(1)), Millis(7)).committed)]
+    while group.next_deadline() is not None:
+        assert group.next_deadline() == 7
+        handed_out.append(len(group.wake(Millis(7)).committed))
+    assert handed_out == [1, 1, 1]
