@@ -80,7 +80,7 @@ def _write_json(found: ClusterStatus) -> None:
 
 def _nodes(nodes: tuple[NodeStatus, ...]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("node", "zone", "state", "clients", "admin", "version"):
+    for name in ("node", "zone", "state", "clients", "version"):
         table.add_column(name)
     table.add_column("up", justify="right")
     table.add_column("leads", justify="right")
@@ -90,7 +90,6 @@ def _nodes(nodes: tuple[NodeStatus, ...]) -> Table:
             node.zone,
             Text("reachable", style="green") if node.reachable else Text("unreachable", style="bold red"),
             node.client_address,
-            node.admin_address or "-",
             node.version or "-",
             duration(node.uptime) if node.reachable else "-",
             str(node.leads),
@@ -102,15 +101,15 @@ def _groups(groups: tuple[GroupStatus, ...]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("group", justify="right")
     table.add_column("leader")
-    for name in ("term", "commit", "last", "snapshot", "resources"):
+    for name in ("term", "commit", "last", "snapshot", "queues"):
         table.add_column(name, justify="right")
-    table.add_column("lag of the replicas, in entries")
+    table.add_column("lag in entries")
     for group in groups:
         lags = Text(", ").join(
             Text(f"{replica.node} {replica.lag:,}", style="yellow" if replica.lag else "") for replica in group.replicas
         )
         table.add_row(
-            "0 (directory)" if group.id == 0 else str(group.id),
+            str(group.id),
             group.leader or Text("none", style="bold red"),
             f"{group.term:,}",
             f"{group.commit:,}",

@@ -15,7 +15,7 @@ from tests.unit.cli.broker_thread import serving
 def test_status_shows_nodes_and_groups() -> None:
     with serving(3) as cluster:
         arguments = ("status", "--cluster", cluster.addresses)
-        result = CliRunner().invoke(build(arguments), arguments, env={"COLUMNS": "200"})
+        result = CliRunner().invoke(build(arguments), arguments, env={"COLUMNS": "80"})
         assert result.exit_code == 0
         assert "cluster fake: 3 of 3 nodes reachable, 1 of 1 groups have a leader" in result.stdout
         for node in cluster.nodes:
