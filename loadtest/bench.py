@@ -23,7 +23,7 @@ from loadtest.latency import Latencies
 
 BODY = secrets.token_bytes(1024)
 FRAME_MESSAGES = 100
-FRAMES_OUTSTANDING = 8
+FRAMES_OUTSTANDING = 16
 CONFIRMATIONS_OUTSTANDING = 64
 WARM_UP_SHARE = 10
 """One part in so many of the messages goes through first, unmeasured."""
@@ -86,7 +86,7 @@ class Bench:
             sender = FrameSender(address, "bench-frames", secrets.token_bytes(16), FRAMES_OUTSTANDING)
             await sender.send(messages, -(-count // FRAME_MESSAGES))
 
-        return await self._cpu("send, frames of 100", 20.0, load)
+        return await self._cpu(f"send, frames of {FRAME_MESSAGES}, {FRAMES_OUTSTANDING} outstanding", 20.0, load)
 
     async def through_the_streams(self) -> Figure:
         """Produced in frames while a consumer takes and deletes."""

@@ -122,7 +122,10 @@ class LocalCluster:
 
     async def _stop(self) -> None:
         for node in self.nodes.values():
-            node.terminate()
+            if self._kept is None:
+                node.kill()  # what nobody will read needs no orderly end
+            else:
+                node.terminate()
         await asyncio.gather(*(node.ended(10.0) for node in self.nodes.values()))
         if self._kept is None:
             shutil.rmtree(self._folder)
