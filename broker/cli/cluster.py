@@ -90,7 +90,7 @@ def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
     clients = ",".join(node.client_listen for node in nodes)
     elsewhere = clients != DEFAULT_CLUSTER
     lines = (
-        *([("first", f"export BROKER_CLUSTER={nodes[0].client_listen}")] if elsewhere else []),
+        *([("first", f"export BROKER_SERVERS={nodes[0].client_listen}")] if elsewhere else []),
         ("make a queue", "broker queue create orders"),
         ("send", "broker queue send orders 'one book' 'two pens'"),
         ("receive", "broker queue receive orders --follow"),

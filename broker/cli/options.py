@@ -15,7 +15,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         "-c",
-        envvar="BROKER_CLUSTER",
+        envvar="BROKER_SERVERS",
         help="Client addresses of some of the nodes; the others are learned.",
         metavar="HOST:PORT,...",
     ),

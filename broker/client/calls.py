@@ -24,7 +24,7 @@ Response = TypeVar("Response")
 
 Method = Callable[[Endpoint], grpc.aio.UnaryUnaryMultiCallable[Request, Response]]
 
-ATTEMPT_TIMEOUT = 2.0
+ATTEMPT_TIMEOUT = 1.2
 """Seconds of silence after which another node is asked."""
 
 

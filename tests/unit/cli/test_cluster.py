@@ -58,6 +58,6 @@ def test_the_panel_has_commands_for_this_cluster(tmp_path: Path) -> None:
         return console.file.getvalue()
 
     assert "broker queue create orders " in shown(4001)
-    assert "BROKER_CLUSTER" not in shown(4001)
-    assert "export BROKER_CLUSTER=127.0.0.1:5001 " in shown(5001)
+    assert "BROKER_SERVERS" not in shown(4001)
+    assert "export BROKER_SERVERS=127.0.0.1:5001 " in shown(5001)
     assert "http://127.0.0.1:5201/metrics" in shown(5001)

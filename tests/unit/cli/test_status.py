@@ -29,7 +29,7 @@ def test_status_as_json_is_complete() -> None:
     with serving(3) as cluster:
         # the address comes from the environment as well
         arguments = ("status", "--json")
-        result = CliRunner().invoke(build(arguments), arguments, env={"BROKER_CLUSTER": cluster.addresses})
+        result = CliRunner().invoke(build(arguments), arguments, env={"BROKER_SERVERS": cluster.addresses})
         status = json.loads(result.stdout)
         assert [node["id"] for node in status["nodes"]] == ["a-0", "b-0", "c-0"]
         assert status["groups"][0]["replicas"][1] == {"node": "b-0", "matched": 10, "lag": 0}
