@@ -17,6 +17,7 @@ from google_crc32c import extend
 from broker.base.errors import BrokerError, DataCorrupt, Unavailable
 from broker.base.ids import NodeId
 from broker.telemetry import logs
+from broker.transport.decoding import decoded
 from broker.transport.frames import (
     BULK_DONE,
     BULK_END,
@@ -25,7 +26,7 @@ from broker.transport.frames import (
     BULK_PIECE,
     Frame,
 )
-from broker.transport.handshake import REASON_LIMIT, Malformed
+from broker.transport.handshake import REASON_LIMIT
 from broker.transport.peer import Connection
 
 _log = logs.get(__name__)
@@ -181,10 +182,7 @@ class BulkReceipt:
         return piece
 
     def _verify(self, payload: bytes) -> None:
-        try:
-            total = _total.decode(payload)
-        except msgspec.DecodeError as error:
-            raise Malformed(f"not the end of a bulk transfer: {error}") from error
+        total = decoded(_total, payload, "the end of a bulk transfer")
         if total != Total(self._length, self._checksum):
             self._failure = DataCorrupt(
                 f"a bulk transfer from {self.peer} arrived as {self._length} bytes with CRC-32C "

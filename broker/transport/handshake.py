@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from broker.transport.decoding import decoded
+
 Purpose = Literal["control", "bulk"]
 Side = Literal["dialling", "accepting"]
 Version = tuple[int, int]
@@ -56,10 +58,6 @@ class Closing(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
-class Malformed(Exception):
-    """Bytes that should be one of the messages above and are not."""
-
-
 _encoder = msgspec.msgpack.Encoder()
 _hello = msgspec.msgpack.Decoder(Hello)
 _refused = msgspec.msgpack.Decoder(Refused)
@@ -72,27 +70,18 @@ def encode(message: Hello | Refused | Closing) -> bytes:
 
 def decode_hello(payload: bytes) -> Hello:
     """Raises Malformed."""
-    try:
-        return _hello.decode(payload)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"not a Hello: {error}") from error
+    return decoded(_hello, payload, "a Hello")
 
 
 def decode_refused(payload: bytes) -> Refused:
     """The reason is cut to a bearable length. Raises Malformed."""
-    try:
-        refused = _refused.decode(payload)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"not a refusal: {error}") from error
+    refused = decoded(_refused, payload, "a refusal")
     return Refused(refused.code[:REASON_LIMIT], refused.reason[:REASON_LIMIT])
 
 
 def decode_closing(payload: bytes) -> Closing:
     """The reason is cut to a bearable length. Raises Malformed."""
-    try:
-        closing = _closing.decode(payload)
-    except msgspec.DecodeError as error:
-        raise Malformed(f"not a closing: {error}") from error
+    closing = decoded(_closing, payload, "a closing")
     return Closing(closing.stopping, closing.reason[:REASON_LIMIT])
 
 

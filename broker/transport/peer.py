@@ -13,8 +13,9 @@ from typing import Final, Protocol, cast
 
 from broker.aio.tasks import TaskScope
 from broker.base.limits import KIB
+from broker.transport.decoding import Malformed
 from broker.transport.frames import CLOSING, HEADER_SIZE, PING, Frame, FrameBuffer, FrameError, header
-from broker.transport.handshake import HELLO_LIMIT, Closing, Malformed, decode_closing, encode
+from broker.transport.handshake import HELLO_LIMIT, Closing, decode_closing, encode
 from broker.transport.settings import MeshSettings
 from broker.transport.traffic import Traffic
 

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from broker.base.errors import InvalidArgument
+from broker.base.ids import NodeId
 from broker.base.instants import Millis
 from broker.transport.frames import CLOSING, PAYLOAD, header
 from broker.transport.handshake import Closing, decode_closing, encode
@@ -138,6 +139,24 @@ async def test_who_no_longer_belongs_is_disconnected_and_nobody_has_died() -> No
         assert b.notes.events == [("up", A), ("down", A, False)]
         await a.notes.until_event("down", B, False)
         assert not b.mesh.send(A, b"lost")
+
+
+async def test_after_the_end_no_frame_is_told_any_more() -> None:
+    async with Loopback() as loopback:
+        node = await loopback.start(B)
+
+        def disown(peer: NodeId, payload: bytes) -> None:
+            node.notes.received.append((peer, payload))
+            node.mesh.set_peers({})
+
+        node.notes.frame_received = disown  # type: ignore[method-assign]
+        node.mesh.set_peers({A: "127.0.0.1:1"})
+        peer = await RawPeer.introduced(node, A)
+        peer.writer.write((header(PAYLOAD, b"frame") + b"frame") * 5)
+        await node.notes.until_event("down", A, False)
+        await peer.until_closed()
+        assert node.notes.received == [(A, b"frame")]
+        await peer.close()
 
 
 async def test_a_peer_that_says_another_reason_than_stopping_has_not_died() -> None:

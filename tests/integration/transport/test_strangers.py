@@ -90,6 +90,7 @@ async def test_a_refusal_names_its_code_on_the_wire() -> None:
         await peer.close()
 
 
+NOT_UTF8 = b"\x96\x01\x00\xa1\x80\xa1\x80\xa1\x80\xa1\x80"
 OVERSIZED = header(HELLO, bytes(100_000))
 MALFORMED = {
     "http": b"GET / HTTP/1.1\r\nHost: b-0\r\n\r\n",
@@ -98,6 +99,8 @@ MALFORMED = {
     "a frame before the hello": header(PAYLOAD, b"x") + b"x",
     "ready before the hello": header(READY, b""),
     "a hello that is none": header(HELLO, b"\xc1\xc1") + b"\xc1\xc1",
+    "a hello with text that is none": header(HELLO, NOT_UTF8) + NOT_UTF8,
+    "a hello nested without end": header(HELLO, b"\x91" * 4_000) + b"\x91" * 4_000,
     "a damaged hello": header(HELLO, b"abc") + b"abd",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.transport import handshake
-from broker.transport.handshake import Closing, Hello, Identity, Malformed, Refused, Side, greeting, objection
+from broker.transport.decoding import Malformed
+from broker.transport.handshake import Closing, Hello, Identity, Refused, Side, greeting, objection
 
 ME = Identity("production", "b-0", (2, 5))
 
@@ -86,9 +88,32 @@ def test_any_other_bytes_are_malformed_and_nothing_worse(payload: bytes) -> None
 
 
 @pytest.mark.parametrize("decode", [handshake.decode_hello, handshake.decode_refused, handshake.decode_closing])
-def test_what_is_not_a_message_is_malformed(decode: object) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xc1 never valid",
+        b"\x92\x00\x00",
+        b"\x96\x00\x00\xa1\x80\xa1\x80\xa1\x80\xa1\x80",
+        b"\x92\xa1\x80\xa1\x80",
+        b"\x92\xc2\xa1\x80",
+        b"\x91" * 4_000,
+        b"\x97\x01\x01\xa1a\xa1b\xa1c\xa4bulk" + b"\x91" * 4_000,
+        b"\x93\xa1a\xa1a" + b"\x91" * 4_000,
+    ],
+    ids=[
+        "bytes",
+        "types",
+        "text of hello",
+        "text of refusal",
+        "text of closing",
+        "nested",
+        "deep hello",
+        "deep refusal",
+    ],
+)
+def test_what_is_not_a_message_is_malformed(decode: Callable[[bytes], object], payload: bytes) -> None:
     with pytest.raises(Malformed):
-        decode(b"\xc1 never valid")  # type: ignore[operator]
+        decode(payload)
 
 
 def test_reasons_of_a_stranger_are_cut() -> None:
