@@ -14,8 +14,9 @@ from itertools import compress
 
 from broker.domain.queues.returned import Columns, Row
 
-_LARGE_BATCH = 64
-_SPARE_ENTRIES = 64
+_LARGE_BATCH = 16
+_SPARE_ENTRIES = 16
+"""Void batches that the heaps may keep however few others there are."""
 
 
 class Batch:
