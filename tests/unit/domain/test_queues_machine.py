@@ -226,6 +226,16 @@ def test_what_comes_back_is_served_before_what_was_sent_later() -> None:
     assert [(each.index, each.slot) for each in log.receive(4)] == [(2, 1), (3, 0), (3, 1)]
 
 
+@pytest.mark.parametrize("delayed", [2, 3, 4])
+def test_messages_are_served_in_the_order_of_sending_wherever_they_have_been(delayed: int) -> None:
+    log = QueueLog()
+    for index in (2, 3, 4, 5):
+        log.send(1, delays=(1000 if index == delayed else 0,))
+    log.change_visibility(log.receive(2), 0, 0)
+    log.at = 1000
+    assert [each.index for each in log.receive()] == [2, 3, 4, 5]
+
+
 def test_a_receive_without_a_visibility_timeout_leaves_the_message_visible() -> None:
     log = QueueLog()
     log.send()
