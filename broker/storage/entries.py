@@ -84,8 +84,8 @@ class Entries:
         found: list[Entry] = []
         size = 0
         place = first
-        while place < stop:
-            guess = (max_bytes - size) // self._typical_size(places.find(place)) + 1
+        while place < stop and (size < max_bytes or not found):
+            guess = max(max_bytes - size, 0) // self._typical_size(places.find(place)) + 1
             begin = place - places.base
             for entry in self._reader.entries(places.log[begin : begin + min(guess, stop - place)], group, place):
                 if found and size + len(entry.data) > max_bytes:

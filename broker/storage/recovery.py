@@ -263,17 +263,16 @@ class Recovery:
 
     def _later_block(self, number: int, offset: int, size: int) -> tuple[int, int] | None:
         """Offset and sequence of a header that was written after the next expected block."""
-        prefix = segment.block_prefix(self._magic, number)
         file = self._disk.open(layout.segment_path(number))
         try:
             while offset < size:
                 window = file.read_at(_WINDOW + BLOCK_HEADER_BYTES, offset)
-                at = window.find(prefix)
+                at = window.find(self._magic)
                 while at >= 0:
                     header = segment.decode_block_header(window, at, self._magic, number)
                     if header is not None and header.sequence > self.sequence + 1:
                         return offset + at, header.sequence
-                    at = window.find(prefix, at + 1)
+                    at = window.find(self._magic, at + 1)
                 offset += _WINDOW
         finally:
             file.close()

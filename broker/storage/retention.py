@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from broker.storage.books import Books
 from broker.storage.index import GroupIndex
 
-Ranges = list[tuple[int, int]]
+Ranges = Sequence[tuple[int, int]]
 
 
 class Retention:
@@ -28,9 +28,9 @@ class Retention:
     def pending(self) -> bool:
         return bool(self._jobs)
 
-    def start(self, group: int, live: Iterable[tuple[int, int]], upto: int) -> None:
+    def start(self, group: int, live: Ranges, upto: int) -> None:
         """Old entries up to ``upto`` that are in no range of ``live`` may go. Replaces an unfinished job."""
-        self._jobs[group] = _Job(self._books.group(group).index, list(live), upto)
+        self._jobs[group] = _Job(self._books.group(group).index, live, upto)
 
     def slice(self) -> None:
         """Work at one job for a bounded time."""

@@ -139,11 +139,6 @@ def decode_block_header(raw: bytes, offset: int, magic: bytes, segment: int) -> 
     return BlockHeader(sequence, length, count, heads_crc)
 
 
-def block_prefix(magic: bytes, segment: int) -> bytes:
-    """What every block of a segment begins with."""
-    return BLOCK_HEADER.pack(magic, segment, 0, 0, 0, 0, 0)[:16]
-
-
 def decode_block(raw: bytes, start: int, header: BlockHeader) -> list[Record]:
     """All records of the block whose records begin at ``start``, every checksum verified. Raises Damage."""
     end = start + header.length

@@ -198,7 +198,7 @@ class Store:
             tail.first = first
             tail.terms.trim(first)
             self._draft.note(SetFloor(group, first))
-        self._draft.retained.append((group, [(int(start), int(end)) for start, end in live], mark_index))
+        self._draft.retained.append((group, live if isinstance(live, list) else list(live), mark_index))
 
     # --- batches
 
