@@ -28,6 +28,11 @@ class Locator:
         self._backoff = backoff
         self._patience = patience
         self._known: dict[str, Endpoint] = {}
+        self._trouble: dict[str, BrokerError] = {}
+
+    def trouble(self, queue: str) -> BrokerError | None:
+        """Why the queue's leader is not known at present; None when it is, or was not looked for."""
+        return self._trouble.get(queue)
 
     def known(self, queue: str) -> Endpoint | None:
         """The node last heard to lead the queue's group."""
@@ -58,6 +63,7 @@ class Locator:
             try:
                 endpoint = await self.ask(queue)
             except BrokerError as error:
+                self._trouble[queue] = error
                 if loop.time() - started > self._patience and not self._channels.ever_answered:
                     raise NobodyAnswers(self._channels.addresses) from None
                 pause = retry.after(error, loop.time())
@@ -66,6 +72,7 @@ class Locator:
                 await asyncio.sleep(pause)
             else:
                 self._known[queue] = endpoint
+                self._trouble.pop(queue, None)
                 return endpoint
 
     async def moved(self, queue: str, endpoint: Endpoint) -> bool:

@@ -296,7 +296,8 @@ class Producer:
         now = self._loop.time()
         late = self._outbox.expired(now)
         if late:
-            because = f"; the last attempt ended with: {self._last_error}" if self._last_error else ""
+            trouble = self._locator.trouble(self.queue) or self._last_error
+            because = f"; the last attempt ended with: {trouble}" if trouble else ""
             self._refuse(
                 late,
                 DeadlineExceeded(
