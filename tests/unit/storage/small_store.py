@@ -6,6 +6,7 @@ from random import Random
 
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
+from broker.storage.disk import Disk
 from broker.storage.store import StorageSettings, Store
 from tests.simulation.fake_disk import FakeDisk
 
@@ -19,7 +20,7 @@ def new_disk(seed: int = 1) -> FakeDisk:
     return FakeDisk(Random(seed))
 
 
-def open_store(disk: FakeDisk, settings: StorageSettings = UNCACHED, node: str = "a-0", cluster: str = "test") -> Store:
+def open_store(disk: Disk, settings: StorageSettings = UNCACHED, node: str = "a-0", cluster: str = "test") -> Store:
     return Store(disk, settings, node=NodeId(node), cluster=cluster)
 
 
