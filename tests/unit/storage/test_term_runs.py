@@ -40,9 +40,8 @@ def test_terms_are_those_of_a_plain_dictionary(edits: list[tuple[str, int, list[
             terms = {last: term}
 
         # then both agree, from the index before the first
-        assert [runs.at(index) for index in range(first - 1, last + 1)] == [
-            terms[i] for i in range(first - 1, last + 1)
-        ]
+        covered = range(first - 1, last + 1)
+        assert [runs.at(index) for index in covered] == [terms[index] for index in covered]
         assert runs.at(first - 2) is None
         assert [TermRuns(runs.all()).at(index) for index in covered] == [terms[index] for index in covered]
         starts = [start for start, _ in runs.within(first, last)]
