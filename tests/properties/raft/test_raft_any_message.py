@@ -5,6 +5,9 @@ The messages are arbitrary, possible or not; the shell (disk, snapshots) is hone
 
 from __future__ import annotations
 
+from itertools import accumulate
+
+import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +44,29 @@ def _runs(draw: st.DrawFn) -> messages.Append:
     return messages.Append(Term(current), Index(before), Term(term), Index(commit), draw(_rounds), entries)
 
 
+class _NearAppend(msgspec.Struct, frozen=True):
+    """An append of b, as leader of this term or the next, that begins ``back`` entries before the end of the log."""
+
+    back: int
+    later: int
+    rises: list[int]
+    commit: int
+
+    def event(self, replica: Replica) -> events.Received:
+        group = replica.group
+        current = Term(group.term + self.later)
+        before = Index(max(0, group.last_index - self.back))
+        previous = replica.disk.term_at(before) or (current if before else Term(0))
+        terms = list(accumulate([previous, *self.rises]))[1:]
+        entries = [
+            Entry(Index(index), Term(min(term, current)), EntryKind.NORMAL, b"%d" % self.commit)
+            for index, term in enumerate(terms, before + 1)
+        ]
+        commit = Index(group.commit_index + self.commit)
+        message = messages.Append(current, before, min(previous, current), commit, 1, tuple(entries))
+        return events.Received(NodeId("b"), message)
+
+
 _messages = st.one_of(
     st.builds(messages.VoteRequest, _terms, _indices, _terms, st.booleans(), st.booleans()),
     st.builds(messages.VoteReply, _terms, st.booleans(), st.booleans()),
@@ -51,6 +77,13 @@ _messages = st.one_of(
     st.builds(messages.HeartbeatReply, _terms, _rounds),
     st.builds(messages.TimeoutNow, _terms),
     st.builds(messages.SnapshotOffer, _terms, _marks, _rounds),
+)
+_near_appends = st.builds(
+    _NearAppend,
+    back=st.integers(-2, 4),
+    later=st.integers(0, 1),
+    rises=st.lists(st.integers(0, 1), max_size=4),
+    commit=st.integers(-1, 2),
 )
 _deeds = st.one_of(
     st.builds(events.Received, _nodes, _messages),
@@ -66,6 +99,12 @@ _deeds = st.one_of(
     st.builds(events.Campaign),
     st.sampled_from(["sync", "sync a little", "compact", "win", "restart", 10, 100, 1200]),
     st.tuples(st.just("install"), _marks),
+    st.builds(
+        _NearAppend, st.integers(-2, 4), st.integers(0, 1), st.lists(st.integers(0, 1), max_size=4), st.integers(-1, 2)
+    ),
+    st.builds(
+        _NearAppend, st.integers(-2, 4), st.integers(0, 1), st.lists(st.integers(0, 1), max_size=4), st.integers(-1, 2)
+    ),
 )
 
 
@@ -81,6 +120,8 @@ class _Watched:
 
     def act(self, deed: object) -> None:
         replica, group = self.replica, self.replica.group
+        if isinstance(deed, _NearAppend):
+            deed = deed.event(replica)
         if isinstance(deed, int):
             self.now = Millis(self.now + deed)
             self._watch(lambda: replica.wake(self.now))

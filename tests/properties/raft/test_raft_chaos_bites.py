@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from broker.base.ids import Index, NodeId
-from broker.raft import appending, election, leading, quorum, reading
+from broker.raft import appending, election, group, leading, quorum, reading
 from broker.raft.messages import Append, AppendReply, VoteRequest
 from broker.raft.ready import ReadGrant
 from broker.raft.state import State
@@ -74,8 +74,6 @@ def commit_what_one_replica_holds(patch: pytest.MonkeyPatch) -> None:
 
 
 def _messages() -> dict[type, object]:
-    from broker.raft import group  # noqa: PLC0415
-
     return group._MESSAGES  # type: ignore[return-value]
 
 

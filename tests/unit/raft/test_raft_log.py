@@ -73,6 +73,13 @@ def test_what_was_appended_last_needs_no_disk_however_large() -> None:
     assert len(log.entries(Index(1), Index(2), 1000)) == 2
 
 
+def test_what_replaces_durable_entries_is_not_durable() -> None:
+    log, disk = log_of([1, 1, 1])
+    cut(log, disk, 2)
+    extend(log, disk, [2, 2])
+    assert log.persisted == 1
+
+
 def test_committed_entries_are_handed_out_once_in_order_in_pieces() -> None:
     log, _ = log_of([1] * 5)
     log.commit = Index(4)
