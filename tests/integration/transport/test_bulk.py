@@ -193,6 +193,17 @@ async def test_a_node_that_closes_cuts_its_transfers_off(closing: str) -> None:
         held.released.set()
 
 
+async def test_a_transfer_that_is_still_dialling_does_not_outlive_the_mesh() -> None:
+    async with Loopback() as loopback:
+        a, b = await loopback.connected(A, B)
+        sending = asyncio.ensure_future(a.mesh.send_bulk(B, b"snapshot", pieces_of(b"one")))
+        await asyncio.sleep(0)
+        await a.mesh.close()
+        with pytest.raises(Unavailable, match="the node is stopping"):
+            await sending
+        assert b.notes.bulk == []
+
+
 async def test_who_cannot_be_reached_is_unavailable() -> None:
     async with Loopback() as loopback:
         a, b = await loopback.connected(A, B)

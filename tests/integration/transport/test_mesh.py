@@ -210,6 +210,18 @@ async def test_a_frame_of_no_known_kind_ends_the_connection(kind: int) -> None:
         await peer.close()
 
 
+async def test_a_known_peer_is_held_to_the_frame_limit_too() -> None:
+    async with Loopback() as loopback:
+        node, peer = await with_hand_made_a(loopback, MeshSettings(max_frame_bytes=10_000))
+        peer.send(PAYLOAD, bytes(10_000))
+        await node.notes.until(lambda: node.notes.received == [(A, bytes(10_000))])
+        peer.send(PAYLOAD, bytes(10_001))
+        await node.notes.until_event("down", A, False)
+        assert b"10001 bytes is over the limit of 10000" in await peer.read_until(CLOSING)
+        assert len(node.notes.received) == 1
+        await peer.close()
+
+
 async def test_the_same_peer_dialling_again_replaces_a_half_open_connection() -> None:
     async with Loopback() as loopback:
         node, former = await with_hand_made_a(loopback)
