@@ -7,6 +7,12 @@ import time
 from broker.base.instants import Millis, WallMillis
 
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
+_NANOSECONDS_PER_MICROSECOND = 1_000
+
+
+def microseconds() -> int:
+    """Of the monotonic clock: for measuring how long something took, never for deciding anything."""
+    return time.monotonic_ns() // _NANOSECONDS_PER_MICROSECOND
 
 
 class SystemClock:

@@ -39,7 +39,7 @@ class Frontage:
         self._scope = scope
         self._clock = groups.clock
         self._services = assemble(
-            groups, settings.cluster, nodes, first_groups, version, pause, os.urandom, ServiceSettings()
+            groups, settings.cluster, nodes, first_groups, version, pause, os.urandom, ServiceSettings(), registry
         )
         self._server = GrpcServer(
             GrpcSettings(settings.client_listen, _tls(settings)),

@@ -73,7 +73,7 @@ class Replicas:
             if me in group.replicas or group.id in self.store.groups():
                 self.core.open_group(group.id, group.replicas, at)
         self.engine = Engine(self.core, self.store, clock, scope, EngineSettings(fsync=settings.fsync), fail)
-        self.groups = LocalGroups(self.engine, self.store)
+        self.groups = LocalGroups(self.engine, self.store, registry)
         self.mesh = Mesh(
             cluster=settings.cluster,
             me=me,

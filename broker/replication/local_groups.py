@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from broker.aio.system_clock import microseconds
 from broker.base.errors import DeadlineExceeded, NotLeader, Unavailable
 from broker.base.ids import GroupId, Index, NodeId
 from broker.base.instants import Clock, Millis
@@ -18,14 +19,23 @@ from broker.replication.engine import Engine
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
 from broker.replication.replica import Replica
 from broker.storage.store import Store
+from broker.telemetry.metrics import Registry
 
 _encoder = msgspec.msgpack.Encoder()
 
 
 class LocalGroups:
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(self, engine: Engine, store: Store, registry: Registry) -> None:
         self._engine = engine
         self._store = store
+        self._commit_times = {
+            group: registry.histogram(
+                "broker_group_commit_seconds",
+                "Time from a proposal to its being on a quorum of disks and applied.",
+                {"group": str(group)},
+            )
+            for group in engine.core.replicas
+        }
 
     @property
     def me(self) -> NodeId:
@@ -40,7 +50,10 @@ class LocalGroups:
     ) -> Any:
         at = self._engine.clock.wall()
         data = envelope.encode(Envelope(at, room, request, msgspec.Raw(_encoder.encode(command))))
-        return await self._engine.submit(lambda token: inputs.Proposal(group, data, token), len(data), timeout)
+        started = microseconds()
+        reply = await self._engine.submit(lambda token: inputs.Proposal(group, data, token), len(data), timeout)
+        self._commit_times[group].observe(microseconds() - started)
+        return reply
 
     async def query(self, group: GroupId, room: str, question: Any, timeout: Millis) -> Any:
         return await self._engine.submit(lambda token: inputs.Query(group, room, question, token), 0, timeout)

@@ -14,11 +14,13 @@ from broker.services.cluster import ClusterService
 from broker.services.contents import DEFAULT_CACHE_SIZE, Contents
 from broker.services.controller import Controller, ControllerSettings
 from broker.services.directory import Directory
+from broker.services.dwell import DwellTimes
 from broker.services.lifecycle import KIND
 from broker.services.locating import LocatingSettings, Locator, Pause
 from broker.services.queues import QueueService
 from broker.services.request_ids import RequestIds
 from broker.services.topology import Topology
+from broker.telemetry.metrics import Registry
 
 
 class ServiceSettings(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ def assemble(
     pause: Pause,
     random_bytes: Callable[[int], bytes],
     settings: ServiceSettings,
+    registry: Registry,
 ) -> Services:
     """The services of the node ``groups.me``, which must be among ``nodes``. ``first_groups``: the groups of a new
     cluster, the directory's included. ``random_bytes``: of a source fit for secrets, such as ``os.urandom``."""
@@ -58,7 +61,7 @@ def assemble(
     directory = Directory(groups, locator, request_ids)
     admission = Admission(settings.admission)
     contents = Contents(groups, settings.cache_size)
-    queues = QueueService(groups, locator, directory, request_ids, admission, contents)
+    queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry))
     controller = Controller(
         groups=groups,
         directory=directory,

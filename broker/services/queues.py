@@ -40,6 +40,7 @@ from broker.services.administering import (
 from broker.services.admission import Admission
 from broker.services.contents import Contents
 from broker.services.directory import Directory
+from broker.services.dwell import DwellTimes
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
 from broker.services.locating import Locator
 from broker.services.outgoing import Outgoing
@@ -88,6 +89,7 @@ class QueueService:
         request_ids: RequestIds,
         admission: Admission,
         contents: Contents,
+        dwell_times: DwellTimes,
     ) -> None:
         self.clock = groups.clock
         self._groups = groups
@@ -97,7 +99,7 @@ class QueueService:
         self._admission = admission
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
-        sending, receiving, settling = Sending(groups), Receiving(groups, contents), Settling(groups)
+        sending, receiving, settling = Sending(groups), Receiving(groups, contents, dwell_times), Settling(groups)
         self._updating = UseCase("queues.update", UpdateRequest, Nothing, administering.update)
         self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
         self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)

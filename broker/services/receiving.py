@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.base.errors import InvalidArgument
+from broker.base.errors import BatchEmpty, BrokerError, InvalidArgument, OverLimit
 from broker.base.ids import GroupId, MessageId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MIB
@@ -20,12 +20,14 @@ from broker.domain.queues.commands import (
     Handle,
     HasVisible,
     Receive,
+    Refused,
     Results,
 )
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles
 from broker.services.contents import Contents
+from broker.services.dwell import DwellTimes
 from broker.services.replies import accepted
 from broker.services.sending import ROOM, describe
 
@@ -80,7 +82,7 @@ class WaitAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 class ReplayRequest(msgspec.Struct, frozen=True, array_like=True):
     """What ``session`` was handed out under numbers above ``after`` and still holds, held for another
-    ``visibility_timeout``."""
+    ``visibility_timeout``. From here on the session is the asker's: whoever used it before gets nothing more."""
 
     queue: QueueId
     session: bytes
@@ -89,16 +91,17 @@ class ReplayRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReplayAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """``last``: the highest number the session has used, or ``after`` of the request."""
+    """``last``: the highest number the session has used, at least ``after`` of the request."""
 
     deliveries: list[tuple[int, list[Received]]]
     last: int
 
 
 class Receiving:
-    def __init__(self, groups: Groups, contents: Contents) -> None:
+    def __init__(self, groups: Groups, contents: Contents, dwell_times: DwellTimes) -> None:
         self._groups = groups
         self._contents = contents
+        self._dwell_times = dwell_times
         self._largest: dict[QueueId, int] = {}
         """Size of the largest message of the last answer of queues whose messages are large, to ask for fewer."""
 
@@ -117,7 +120,9 @@ class Receiving:
         count = min(wanted.max_messages, max(1, ANSWER_SIZE // self._largest.get(wanted.queue, 1)))
         command = Receive(wanted.queue, count, wanted.visibility_timeout)
         reply = await groups.propose(group, ROOM, command, self._remaining(deadline), wanted.request)
-        return ReceiveAnswer(await self._answer(group, wanted.queue, reply, deadline), True)
+        messages = await self._answer(group, wanted.queue, reply, deadline)
+        self._measure(group, wanted.queue, messages)
+        return ReceiveAnswer(messages, True)
 
     async def wait(self, group: GroupId, wanted: WaitRequest, deadline: Millis) -> WaitAnswer:
         """Until something is visible or the wait is over. Changes nothing: may be cancelled. Raises QueueNotFound."""
@@ -129,16 +134,39 @@ class Receiving:
         timeout = wanted.visibility_timeout
         if timeout is None:
             timeout = describe(self._groups, group, wanted.queue).attributes.visibility_timeout
-        last = wanted.after
+        last = await self._claim(group, wanted, deadline)
         again: list[tuple[int, list[Received]]] = []
         for number, reply in self._groups.replay(group, wanted.session, wanted.after):
-            last = max(last, number)
             if isinstance(reply, Deliveries):
                 held = await self._still_held(group, wanted.queue, reply.deliveries, timeout, deadline)
                 messages = self._contents_of(group, wanted.queue, held)[0]
                 if messages:
                     again.append((number, messages))
         return ReplayAnswer(again, last)
+
+    async def _claim(self, group: GroupId, wanted: ReplayRequest, deadline: Millis) -> int:
+        """Use up the session's next number for nothing; returns it.
+
+        A predecessor on another node may be about to take messages under that number. A number works once: either the
+        predecessor was first, and its messages are among those to be replayed, or it is refused from now on.
+        """
+        used = self._groups.replay(group, wanted.session, wanted.after)
+        number = used[-1][0] if used else wanted.after
+        while True:
+            number += 1
+            own = RequestId(wanted.session, number)
+            nothing = ChangeVisibility(wanted.queue, (), ())
+            reply = await self._groups.propose(group, ROOM, nothing, self._remaining(deadline), own)
+            if _is_claim(reply):
+                return number
+            if not isinstance(reply, Deliveries) and not _is_refusal(reply, OverLimit):
+                accepted(reply)
+
+    def _measure(self, group: GroupId, queue: QueueId, messages: list[Received]) -> None:
+        times = self._dwell_times
+        if not times.known(queue):
+            times.introduce(queue, describe(self._groups, group, queue).name)
+        times.handed_out(queue, (message.sent_at for message in messages), self._groups.clock.wall())
 
     async def _something_visible(self, group: GroupId, queue: QueueId, until: Millis) -> bool:
         groups = self._groups
@@ -151,6 +179,8 @@ class Receiving:
             await groups.woken(group, ("queue", queue), remaining)
 
     async def _answer(self, group: GroupId, queue: QueueId, reply: object, deadline: Millis) -> list[Received]:
+        if _is_claim(reply):
+            raise InvalidArgument("this session was opened again elsewhere: use a session for one stream at a time")
         deliveries = accepted(reply)
         if not isinstance(deliveries, Deliveries):
             raise InvalidArgument("the request id was used before, for something else than a receive: use a new one")
@@ -198,6 +228,15 @@ class Receiving:
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())
+
+
+def _is_claim(reply: object) -> bool:
+    """A batch of no handles is refused; a receive is never refused in this way."""
+    return _is_refusal(reply, BatchEmpty)
+
+
+def _is_refusal(reply: object, error: type[BrokerError]) -> bool:
+    return isinstance(reply, Refused) and reply.refusal.code == error.code
 
 
 def _received(

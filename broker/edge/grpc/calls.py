@@ -6,7 +6,6 @@ beneath know no gRPC status and no trailer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
+from broker.aio.system_clock import microseconds
 from broker.base.errors import BrokerError, DeadlineExceeded
 from broker.base.instants import SECOND, Clock, Millis
 from broker.edge.grpc.errors import ErrorTable, status_of, trailers_of
@@ -29,7 +29,6 @@ DEFAULT_TIMEOUT = Millis(30 * SECOND)
 """For calls whose caller set no deadline."""
 ANSWER_MARGIN = Millis(100)
 """Kept free of a call's time, at most a tenth of it: why it failed must reach the caller before the deadline."""
-_MICROSECONDS = 1_000_000
 _CANCELLED = "CANCELLED"
 _OK = "OK"
 
@@ -60,11 +59,10 @@ class Calls:
         return grpc.method_handlers_generic_handler(service.full_name, made)
 
     def _unary(self, method: str, behaviour: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
-        latency = self._registry.histogram("grpc_call_seconds", "Duration of unary calls.", {"method": method})
+        latency = self._registry.histogram("broker_grpc_call_seconds", "Duration of unary calls.", {"method": method})
 
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            loop = asyncio.get_running_loop()
-            started = loop.time()
+            started = microseconds()
             outcome = _CANCELLED
             try:
                 response = await behaviour(request, self._deadline(context))
@@ -75,13 +73,13 @@ class Calls:
                 outcome = expected.code
                 await _abort(context, expected)
             finally:
-                latency.observe(int((loop.time() - started) * _MICROSECONDS))
+                latency.observe(microseconds() - started)
                 self._count(method, outcome)
 
         return answer
 
     def _streaming(self, method: str, behaviour: Streaming) -> Callable[[Any, Any], Awaitable[None]]:
-        open_now = self._registry.gauge("grpc_open_streams", "Streams open now.", {"method": method})
+        open_now = self._registry.gauge("broker_grpc_open_streams", "Streams open now.", {"method": method})
 
         async def serve(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             open_now.value += 1
@@ -112,7 +110,7 @@ class Calls:
         counter = self._counters.get((method, outcome))
         if counter is None:
             labels = {"method": method, "code": outcome}
-            counter = self._registry.counter("grpc_calls", "Calls by method and outcome.", labels)
+            counter = self._registry.counter("broker_grpc_calls", "Calls by method and outcome.", labels)
             self._counters[(method, outcome)] = counter
         counter.value += 1
 

@@ -8,6 +8,7 @@ from broker.base.ids import NodeId
 from broker.base.instants import SECOND, Millis
 from broker.services.administering import AttributeChanges
 from broker.services.assembly import Services, ServiceSettings, assemble
+from broker.telemetry.metrics import Registry
 from tests.unit.services.fake_groups import FakeCluster
 
 _counter = count(1)
@@ -28,6 +29,7 @@ def services_of(cluster: FakeCluster, node: str = "a-0", settings: ServiceSettin
         pause=cluster.clock.pause,
         random_bytes=random_bytes,
         settings=settings or ServiceSettings(),
+        registry=Registry(),
     )
 
 
