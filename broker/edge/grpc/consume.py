@@ -16,7 +16,7 @@ import grpc.aio
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, InvalidArgument, OverLimit
 from broker.base.instants import SECOND, Millis
-from broker.base.limits import MAX_BATCH_ENTRIES, MAX_CREDIT, SESSION_WINDOW
+from broker.base.limits import MAX_BATCH_ENTRIES, MAX_CREDIT
 from broker.edge.grpc import translation
 from broker.edge.grpc.calls import DEFAULT_TIMEOUT
 from broker.edge.grpc.settle import settle
@@ -188,7 +188,8 @@ class _ConsumeStream:
                     continue
                 try:
                     await self._take()
-                except OverLimit:  # until some are deleted
+                except OverLimit:  # until some are deleted; a refusal, too, uses its number up
+                    self._number += 1
                     await self._around.pause(OVER_LIMIT_PAUSE)
         except Exception as error:  # ends the stream, not the node
             self._end(self._around.table.expected(error, "delivering to a Consume stream"))
@@ -201,9 +202,7 @@ class _ConsumeStream:
         )
         for number, messages in answer.deliveries:
             self._deliver(number, messages)
-        # A predecessor of this stream may still be about to take messages under the next number. The first number used
-        # this far on puts the predecessor's out of what is remembered, and so out of use.
-        self._number = answer.last + SESSION_WINDOW + 1
+        self._number = answer.last + 1
 
     async def _take(self) -> None:
         answer = await self._around.queues.receive(

@@ -16,6 +16,7 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
 from broker.base.instants import Millis, WallMillis
 from broker.domain.directory.commands import Group, Node
 from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.queues.commands import AllQueues
 from broker.domain.queues.machine import QueueMachine
 from broker.machine import envelope
 from broker.machine.contract import Applied, Machine, Wake
@@ -84,7 +85,8 @@ class FakeCluster:
         self.after: list[BrokerError] = []
         """Raised by the next proposals although they take effect."""
         self.held: asyncio.Event | None = None
-        """While it is there and not set, proposals wait for it."""
+        """While it is there and not set, proposals wait for it, and then go on in the order in which they came."""
+        self.holding = 0
         self.lag: dict[tuple[GroupId, NodeId], int] = {}
         """Entries that a replica is behind."""
         self._waiters: list[tuple[GroupId, tuple[str, int], asyncio.Future[bool]]] = []
@@ -98,11 +100,11 @@ class FakeCluster:
 
     async def polls(self, count: int) -> None:
         """Returns when so many long polls wait."""
-        for _ in range(10_000):
-            if self.waiting >= count:
-                return
-            await asyncio.sleep(0)
-        raise AssertionError(f"{self.waiting} long polls wait, not {count}")
+        await _until(lambda: self.waiting >= count)
+
+    async def proposals_held(self, count: int) -> None:
+        """Returns when so many proposals wait for ``held``."""
+        await _until(lambda: self.holding >= count)
 
     def elect(self, group: int, leader: str | None) -> None:
         self.leaders[GroupId(group)] = None if leader is None else NodeId(leader)
@@ -126,6 +128,16 @@ class FakeCluster:
             group, envelope.encode(Envelope(self.clock.wall(), room, None, msgspec.Raw(_encode(command))))
         )
 
+    def taken(self, name: str) -> int:
+        """Deliveries of the queue so far."""
+        return sum(
+            counts.received_total
+            for group, machine in self.machines.items()
+            if group != DIRECTORY_GROUP
+            for described, counts in machine.query("queues", AllQueues(), self.clock.wall())
+            if described.name == name
+        )
+
     def drop_entries(self, group: int) -> None:
         """As if compaction had found nothing alive."""
         self.entries = {key: data for key, data in self.entries.items() if key[0] != group}
@@ -133,7 +145,7 @@ class FakeCluster:
     async def wait(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
         future = self.clock.alarm(timeout)
         self._waiters.append((group, key, future))
-        return await future
+        return await future  # a future whose waiter is cancelled is done, and so waits no more
 
     async def election(self, timeout: Millis) -> bool:
         future = self.clock.alarm(timeout)
@@ -182,7 +194,9 @@ class FakeGroups:
             raise cluster.before.pop(0)
         await asyncio.sleep(0)
         if cluster.held is not None:
+            cluster.holding += 1
             await cluster.held.wait()
+            cluster.holding -= 1
         self._must_lead(group)
         cluster.proposals.append((group, command))
         data = envelope.encode(Envelope(self.clock.wall(), room, request, msgspec.Raw(_encode(command))))
@@ -282,6 +296,14 @@ class FakeGroups:
         leader = self._cluster.leaders.get(group)
         if leader != self._me:
             raise NotLeader(f"{self._me} does not lead group {group}", leader)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(10_000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to be")
 
 
 def _machine(group: GroupId, in_flight_limit: int) -> ReplicatedMachine:

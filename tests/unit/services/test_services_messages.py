@@ -314,7 +314,7 @@ async def test_a_replay_gives_again_what_is_still_held_and_holds_it_longer() -> 
 
     assert [(number, [each.body for each in messages]) for number, messages in replayed.deliveries] == [(3, [b"c"])]
     assert replayed.deliveries[0][1][0].handle == taken[2].handle
-    assert replayed.last == 3
+    assert replayed.last == 4  # one more, so that nobody else takes messages under it
     counts = (await queues.describe("orders", soon(cluster))).counts
     assert (counts.visible, counts.in_flight) == (1, 1)  # a's time was over, c's is not
 
@@ -328,6 +328,37 @@ async def test_what_another_consumer_received_since_is_not_replayed() -> None:
     await queues.receive("orders", 1, soon(cluster))
 
     assert (await queues.replay("orders", SESSION, 0, None, soon(cluster))).deliveries == []
+
+
+async def test_after_a_replay_whoever_used_the_session_before_gets_nothing_more() -> None:
+    cluster, services = await with_queue()
+    queues = services.queues
+    await queues.replay("orders", SESSION, 0, None, soon(cluster))
+    await queues.send("orders", pack_bodies([b"a"]), soon(cluster))
+
+    with pytest.raises(InvalidArgument, match="opened again elsewhere"):
+        await queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 1))
+    answer = await queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 2))
+
+    assert [each.body for each in answer.messages] == [b"a"]
+
+
+async def test_what_a_predecessor_takes_during_a_replay_is_replayed() -> None:
+    cluster, services = await with_queue()
+    queues = services.queues
+    await queues.send("orders", pack_bodies([b"a"]), soon(cluster))
+    cluster.held = asyncio.Event()
+    late = asyncio.ensure_future(queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 1)))
+    await cluster.proposals_held(1)
+    replaying = asyncio.ensure_future(queues.replay("orders", SESSION, 0, None, soon(cluster)))
+    await cluster.proposals_held(2)
+    cluster.held.set()
+
+    replayed = await replaying
+
+    assert [each.body for each in (await late).messages] == [b"a"]
+    assert [(number, [each.body for each in messages]) for number, messages in replayed.deliveries] == [(1, [b"a"])]
+    assert replayed.last == 2
 
 
 async def test_a_request_id_of_a_send_does_not_serve_for_a_receive() -> None:

@@ -26,7 +26,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class RequestId(_message.Message):
-    """Makes a retry safe: the same id gives the first attempt's answer, also after a failover. Numbers of a session start
+    """Makes a retry safe: the same id gives the first attempt's answer, also after a failover, and also when that was a
+    refusal by the queue, such as OverLimit or PurgeInProgress: try those again under a new id. Numbers of a session start
     anywhere and grow by one per new request; at most 128 requests of one session may be outstanding.
     """
 
@@ -937,7 +938,9 @@ class ConsumeRequest(_message.Message):
         VISIBILITY_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
         queue: _builtins.str
         session: _builtins.bytes
-        """16 random bytes, of this stream alone; reuse it when reconnecting"""
+        """16 random bytes, of this stream alone; reuse it when reconnecting. A stream that is still open elsewhere under the
+        same session gets nothing more and ends.
+        """
         last_delivery: _builtins.int
         """number of the last delivery seen in this session; 0 at first"""
         visibility_timeout_ms: _builtins.int
