@@ -51,7 +51,10 @@ class PeerUnreachable(msgspec.Struct, frozen=True):
 
 
 class SnapshotInstalled(msgspec.Struct, frozen=True):
-    """This replica's disk and machine now hold the offered snapshot, durably; the log restarts behind it."""
+    """This replica's disk and machine now hold the offered snapshot, durably; the log restarts behind it.
+
+    Ask ``RaftGroup.wants_snapshot`` immediately before replacing anything: a log that got there by itself must stay.
+    """
 
     mark: SnapshotMark
 
@@ -64,7 +67,10 @@ class SnapshotSent(msgspec.Struct, frozen=True):
 
 
 class Compacted(msgspec.Struct, frozen=True):
-    """Entries up to ``mark.index`` are covered by a durable snapshot here and may be forgotten as log."""
+    """Entries up to ``mark.index`` are covered by a durable snapshot here and may be forgotten as log.
+
+    ``mark`` is what ``RaftGroup.mark_at`` said of the index that the machine had applied.
+    """
 
     mark: SnapshotMark
     keep_from: Index

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from broker.base.ids import Index, NodeId, Term
 from broker.base.instants import Millis
 from broker.raft.events import (
     Persisted,
 )
+from broker.raft.group import RaftGroup
 from broker.raft.messages import (
     Append,
     AppendReply,
@@ -15,7 +18,7 @@ from broker.raft.messages import (
 )
 from broker.raft.ready import Ready
 from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
-from tests.unit.raft.dialogue import B, C, replica_of, say, sent
+from tests.unit.raft.dialogue import CONFIG, B, C, replica_of, say, sent
 from tests.unit.raft.replica import entry
 
 
@@ -100,3 +103,25 @@ def test_what_is_acknowledged_counts_only_if_it_is_still_in_the_log() -> None:
     assert replica.group.persisted_index == 0
     replica.feed(Persisted(Index(2), Term(2)), Millis(0))
     assert replica.group.persisted_index == 2
+
+
+def test_entries_older_than_what_is_committed_before_them_are_ignored() -> None:
+    replica = replica_of(log=(1, 2), term=2)
+    say(replica, "b", Append(Term(2), Index(2), Term(2), Index(2), 1))
+    say(replica, "b", Append(Term(2), Index(0), Term(0), Index(2), 1, tuple(entry(index, 1) for index in (1, 2, 3))))
+    assert replica.terms() == [1, 2]
+
+
+def test_memberships_that_the_log_does_not_hold_are_not_restored() -> None:
+    """Left of an older log: in the snapshot already, or lost with the entries that carried them."""
+    replica = replica_of(log=(1, 1), term=1)
+    found = replica.disk.recover()
+    strays = ((Index(0), Membership((C,))), (Index(9), Membership((B,))))
+    group = RaftGroup(
+        me=replica.name,
+        config=CONFIG,
+        random=replica.random,
+        restored=replace(found, memberships=strays),
+        now=Millis(0),
+    )
+    assert group.membership == found.mark.membership
