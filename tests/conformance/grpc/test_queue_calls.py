@@ -1,21 +1,15 @@
-"""Every unary call of QueueService: what it does, its boundaries, and each of its errors."""
+"""Every unary call of QueueService: what it does, what it refuses, and that it may be repeated."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import grpc
 import grpc.aio
-import pytest
 
-from broker.base.errors import DiskFull, Unavailable
 from broker.base.ids import MessageId
 from broker.pb.queues.v1 import queues_pb2 as pb
-from broker.services.admission import AdmissionSettings
-from broker.services.assembly import ServiceSettings
-from tests.conformance.grpc.serving import TIMEOUT, refusal, serving, until
-from tests.unit.services.fake_groups import FakeCluster
+from tests.conformance.grpc.serving import refusal, serving
 
 SESSION = b"r" * 16
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -87,58 +81,6 @@ async def test_a_failed_entry_has_no_id_and_its_own_error() -> None:
         assert "1025" in response.failed[0].error.message
 
 
-@pytest.mark.parametrize(
-    ("attribute", "low", "high"),
-    [
-        ("visibility_timeout_ms", 0, 43_200_000),
-        ("delay_ms", 0, 900_000),
-        ("retention_ms", 60_000, 1_209_600_000),
-        ("message_size_limit", 1_024, 1_048_576),
-        ("receive_wait_ms", 0, 20_000),
-    ],
-)
-async def test_queue_attributes_at_their_boundaries(attribute: str, low: int, high: int) -> None:
-    async with serving() as running:
-        for name, value in (("low", low), ("high", high)):
-            await running.create(name, **{attribute: value})
-            described = await running.queues.DescribeQueue(pb.DescribeQueueRequest(name=name))
-            assert getattr(described.queue.attributes, attribute) == value
-        for value in (low - 1, high + 1, 2**63):
-            if value < 0:
-                continue
-            request = pb.CreateQueueRequest(name="bad", attributes=pb.QueueAttributes(**{attribute: value}))
-            status, info = await refusal(running.queues.CreateQueue(request))
-            assert (status, info.code) == (INVALID, "InvalidArgument")
-            assert str(value) in info.message
-
-
-@pytest.mark.parametrize("name", ["", "a" * 81, "a b", "ä", "a.fifo", "a/b"])
-async def test_malformed_names_get_their_own_error_from_every_call(name: str) -> None:
-    async with serving() as running:
-        q = running.queues
-        message = pb.OutgoingMessage(body=b"x")
-        calls = [
-            q.CreateQueue(pb.CreateQueueRequest(name=name)),
-            q.UpdateQueue(pb.UpdateQueueRequest(name=name)),
-            q.DeleteQueue(pb.DeleteQueueRequest(name=name)),
-            q.DescribeQueue(pb.DescribeQueueRequest(name=name)),
-            q.PurgeQueue(pb.PurgeQueueRequest(name=name)),
-            q.Send(pb.SendRequest(queue=name, messages=[message])),
-            q.Receive(pb.ReceiveRequest(queue=name)),
-            q.Delete(pb.DeleteRequest(queue=name, receipt_handles=[b"x"])),
-            q.ChangeVisibility(pb.ChangeVisibilityRequest(queue=name, changes=[pb.VisibilityChange()])),
-        ]
-        for call in calls:
-            status, info = await refusal(call)
-            assert (status, info.code, info.retryable) == (INVALID, "InvalidName", False)
-
-
-async def test_names_of_1_and_80_characters_are_good() -> None:
-    async with serving() as running:
-        await running.create("a")
-        await running.create("Z-9_" * 20)
-
-
 async def test_an_unknown_queue_is_not_found_by_every_call() -> None:
     async with serving() as running:
         q = running.queues
@@ -157,109 +99,6 @@ async def test_an_unknown_queue_is_not_found_by_every_call() -> None:
             status, info = await refusal(call)
             assert (status, info.code) == (grpc.StatusCode.NOT_FOUND, "QueueNotFound")
             assert info.message == "queue 'none' does not exist: create it first"
-
-
-async def test_batches_at_their_boundaries() -> None:
-    async with serving() as running:
-        await running.create(message_size_limit=1_048_576)
-        q = running.queues
-        message = pb.OutgoingMessage(body=b"")
-        full = await q.Send(pb.SendRequest(queue="orders", messages=[message] * 1_000))
-        assert len(full.message_ids) == 1_000
-        assert len(set(full.message_ids)) == 1_000
-        calls: list[tuple[Any, str]] = [
-            (q.Send(pb.SendRequest(queue="orders")), "BatchEmpty"),
-            (q.Send(pb.SendRequest(queue="orders", messages=[message] * 1_001)), "BatchTooLarge"),
-            (q.Delete(pb.DeleteRequest(queue="orders")), "BatchEmpty"),
-            (q.Delete(pb.DeleteRequest(queue="orders", receipt_handles=[b""] * 1_001)), "BatchTooLarge"),
-            (q.ChangeVisibility(pb.ChangeVisibilityRequest(queue="orders")), "BatchEmpty"),
-        ]
-        for call, code in calls:
-            status, info = await refusal(call)
-            assert (status, info.code) == (INVALID, code)
-
-
-async def test_a_batch_of_4_mib_is_taken_and_a_byte_more_is_not() -> None:
-    async with serving() as running:
-        await running.create(message_size_limit=1_048_576)
-        whole = [b"x" * 1_048_576] * 4
-        assert list((await running.send(*whole)).failed) == []
-        request = pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=body) for body in [*whole, b"y"]])
-        status, info = await refusal(running.queues.Send(request))
-        assert (status, info.code) == (INVALID, "BatchTooLarge")
-
-
-async def test_a_request_beyond_the_size_limit_is_refused_before_it_is_read() -> None:
-    async with serving() as running:
-        await running.create()
-        request = pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=b"x" * (6 << 20))])
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await running.queues.Send(request)
-        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-@pytest.mark.parametrize(
-    ("options", "good"),
-    [
-        ({"max_messages": 1_000}, True),
-        ({"max_messages": 1_001}, False),
-        ({"max_messages": 0}, True),
-        ({"wait_ms": 0}, True),
-        ({"wait_ms": 20_001}, False),
-        ({"visibility_timeout_ms": 43_200_000}, True),
-        ({"visibility_timeout_ms": 43_200_001}, False),
-    ],
-)
-async def test_receive_options_at_their_boundaries(options: dict[str, int], good: bool) -> None:
-    async with serving() as running:
-        await running.create()
-        await running.send(b"a")
-        call = running.queues.Receive(pb.ReceiveRequest(queue="orders", **options), timeout=TIMEOUT)
-        if good:
-            assert len((await call).messages) == 1
-        else:
-            status, info = await refusal(call)
-            assert (status, info.code) == (INVALID, "InvalidArgument")
-
-
-@pytest.mark.parametrize(("delay", "good"), [(0, True), (900_000, True), (900_001, False)])
-async def test_a_messages_delay_at_its_boundaries(delay: int, good: bool) -> None:
-    async with serving() as running:
-        await running.create()
-        message = pb.OutgoingMessage(body=b"x", delay_ms=delay)
-        response = await running.queues.Send(pb.SendRequest(queue="orders", messages=[message]))
-        assert [failed.error.code for failed in response.failed] == ([] if good else ["InvalidArgument"])
-
-
-def _attribute(name: str = "a", kind: str = "String", value: bytes = b"v") -> pb.MessageAttribute:
-    return pb.MessageAttribute(name=name, type=kind, value=value)
-
-
-@pytest.mark.parametrize(
-    ("attributes", "good"),
-    [
-        ([_attribute(f"a{n}") for n in range(10)], True),
-        ([_attribute(f"a{n}") for n in range(11)], False),
-        ([_attribute("a" * 256)], True),
-        ([_attribute("a" * 257)], False),
-        ([_attribute("")], False),
-        ([_attribute("AWS.x")], False),
-        ([_attribute(kind="Number", value=b"-1.5")], True),
-        ([_attribute(kind="Number", value=b"one")], False),
-        ([_attribute(kind="Binary.png", value=b"\xff")], True),
-        ([_attribute(kind="Text")], False),
-        ([_attribute(), _attribute()], False),
-    ],
-)
-async def test_message_attributes(attributes: list[pb.MessageAttribute], good: bool) -> None:
-    async with serving() as running:
-        await running.create()
-        messages = [pb.OutgoingMessage(body=b"x", attributes=attributes), pb.OutgoingMessage(body=b"y")]
-        response = await running.queues.Send(pb.SendRequest(queue="orders", messages=messages))
-        assert [(failed.entry, failed.error.code) for failed in response.failed] == (
-            [] if good else [(0, "InvalidArgument")]
-        )
-        assert len(await running.receive()) == (2 if good else 1)
 
 
 async def test_visibility_is_changed_and_each_bad_entry_says_why() -> None:
@@ -313,73 +152,6 @@ async def test_a_second_purge_within_a_minute_is_refused_as_retryable() -> None:
         status, info = await refusal(running.queues.PurgeQueue(pb.PurgeQueueRequest(name="orders")))
         assert (status, info.code, info.retryable) == (grpc.StatusCode.FAILED_PRECONDITION, "PurgeInProgress", True)
         assert (await running.counts()).visible == 0
-
-
-async def test_over_the_limit_of_messages_in_flight() -> None:
-    async with serving(FakeCluster(in_flight_limit=2)) as running:
-        await running.create()
-        await running.send(b"a", b"b", b"c")
-        assert len(await running.receive()) == 2
-        status, info = await refusal(running.queues.Receive(pb.ReceiveRequest(queue="orders")))
-        assert (status, info.code, info.retryable) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OverLimit", True)
-
-
-async def test_an_overloaded_node_says_so_at_once() -> None:
-    async with serving(settings=ServiceSettings(admission=AdmissionSettings(requests=1))) as running:
-        await running.create()
-        running.cluster.held = asyncio.Event()
-        first = asyncio.ensure_future(running.send(b"a"))
-        await until(lambda: running.doors["a-0"].services.admission.requests == 1)
-        status, info = await refusal(running.queues.DescribeQueue(pb.DescribeQueueRequest(name="orders")))
-        running.cluster.held.set()
-        assert (status, info.code, info.retryable) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "Overloaded", True)
-        assert len((await first).message_ids) == 1
-
-
-async def test_a_full_disk_is_told_as_such() -> None:
-    error, status = DiskFull("the disk is full"), grpc.StatusCode.RESOURCE_EXHAUSTED
-    async with serving() as running:
-        await running.create()
-        running.cluster.before = [error]
-        message = pb.OutgoingMessage(body=b"x")
-        found, info = await refusal(running.queues.Send(pb.SendRequest(queue="orders", messages=[message])))
-        assert (found, info.code, info.retryable, info.message) == (status, error.code, True, str(error))
-
-
-async def test_without_a_quorum_writes_are_refused_in_bounded_time() -> None:
-    async with serving(FakeCluster(nodes=3)) as running:
-        await running.create()
-        running.cluster.elect(1, None)
-        call = asyncio.ensure_future(refusal(running.queues.Send(_one())))
-        await asyncio.sleep(0.05)
-        running.cluster.clock.advance(5_000)
-        status, info = await call
-        assert (status, info.code, info.retryable) == (grpc.StatusCode.UNAVAILABLE, "Unavailable", True)
-        assert "no leader for group 1 within 5000 ms" in info.message
-
-
-def _one() -> pb.SendRequest:
-    return pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=b"x")])
-
-
-async def test_an_unexpected_error_is_internal_with_an_id_and_no_trace(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving() as running:
-        await running.create()
-        groups = running.cluster.on[running.cluster.nodes[0].id]
-        groups.peek = _explode  # type: ignore[method-assign]
-        status, info = await refusal(running.queues.Send(_one()))
-
-        assert (status, info.code, info.retryable) == (grpc.StatusCode.INTERNAL, "Internal", False)
-        identity = info.message.rpartition(" ")[2]
-        assert len(identity) == 8
-        assert "secret" not in info.message
-        logged = [record for record in caplog.records if identity in record.getMessage()]
-        assert len(logged) == 1
-        assert logged[0].exc_info is not None
-
-
-def _explode(*_: object) -> None:
-    raise KeyError("secret")
 
 
 async def test_a_request_id_makes_a_retry_safe_and_its_form_is_checked() -> None:
@@ -457,28 +229,5 @@ async def test_a_poller_that_goes_away_takes_nothing() -> None:
         assert (await running.counts()).visible == 1
 
 
-async def test_the_callers_deadline_is_honoured() -> None:
-    async with serving() as running:
-        await running.create()
-        running.cluster.held = asyncio.Event()
-        with pytest.raises(grpc.aio.AioRpcError) as late:
-            await running.queues.Send(_one(), timeout=0.05)
-        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        running.cluster.held.set()
-        # What is left of a deadline bounds the search for a leader too.
-        running.cluster.elect(1, None)
-        call = asyncio.ensure_future(refusal(running.queues.Send(_one(), timeout=10)))
-        await asyncio.sleep(0.05)
-        running.cluster.clock.advance(10_000)
-        assert (await call)[0] is grpc.StatusCode.UNAVAILABLE
-
-
-async def test_any_node_answers_any_call() -> None:
-    async with serving(FakeCluster(nodes=3)) as running:
-        await running.doors["c-0"].queues.CreateQueue(pb.CreateQueueRequest(name="orders"))
-        sent = await running.doors["b-0"].queues.Send(_one())
-        received = await running.doors["c-0"].queues.Receive(pb.ReceiveRequest(queue="orders"))
-        assert received.messages[0].message_id == sent.message_ids[0]
-        running.cluster.after = [Unavailable("the connection to a-0 ended")]
-        await running.doors["b-0"].queues.Send(_one())
-        assert (await running.counts()).sent_total == 2
+def _one() -> pb.SendRequest:
+    return pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=b"x")])
