@@ -308,6 +308,17 @@ def test_the_deadline_of_an_answered_delivery_is_forgotten() -> None:
     assert log.machine.next_deadline() == START + 3_601_000, "retention, in whole seconds"
 
 
+def test_a_shortened_time_out_is_the_new_deadline() -> None:
+    log = QueueLog()
+    log.send(2)
+    handles = log.receive(timeout=30_000)
+    log.change_visibility(handles[:1], 1000)
+    assert log.machine.next_deadline() == START + 1000
+    log.at = 1000
+    assert log.has_visible()
+    assert len(log.receive()) == 1
+
+
 def test_a_command_of_a_newer_version_stops_the_replica() -> None:
     class Unheard(commands._Command, frozen=True, tag=99):
         pass
