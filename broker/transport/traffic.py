@@ -21,12 +21,20 @@ class Traffic:
     )
 
     def __init__(self, registry: Registry) -> None:
-        self.frames_sent = registry.counter("mesh_frames_sent", "Frames handed to connections between nodes.")
-        self.frames_received = registry.counter("mesh_frames_received", "Frames received from other nodes.")
-        self.frames_dropped = registry.counter("mesh_frames_dropped", "Frames not sent because a send buffer was full.")
-        self.bytes_sent = registry.counter("mesh_sent_bytes", "Bytes written to connections between nodes.")
-        self.bytes_received = registry.counter("mesh_received_bytes", "Bytes received from other nodes.")
-        self.writes = registry.counter("mesh_writes", "Writes to connections; frames_sent / writes is the coalescing.")
-        self.reads = registry.counter("mesh_reads", "Reads from connections between nodes.")
-        self.connections = registry.counter("mesh_connections", "Connections between nodes that were established.")
-        self.refusals = registry.counter("mesh_refusals", "Connections refused in the handshake, by either side.")
+        self.frames_sent = registry.counter("broker_mesh_frames_sent", "Frames handed to connections between nodes.")
+        self.frames_received = registry.counter("broker_mesh_frames_received", "Frames received from other nodes.")
+        self.frames_dropped = registry.counter(
+            "broker_mesh_frames_dropped", "Frames not sent because a send buffer was full."
+        )
+        self.bytes_sent = registry.counter("broker_mesh_sent_bytes", "Bytes written to connections between nodes.")
+        self.bytes_received = registry.counter("broker_mesh_received_bytes", "Bytes received from other nodes.")
+        self.writes = registry.counter(
+            "broker_mesh_writes", "Writes to connections; frames_sent / writes is the coalescing."
+        )
+        self.reads = registry.counter("broker_mesh_reads", "Reads from connections between nodes.")
+        self.connections = registry.counter(
+            "broker_mesh_connections", "Connections between nodes that were established."
+        )
+        self.refusals = registry.counter(
+            "broker_mesh_refusals", "Connections refused in the handshake, by either side."
+        )

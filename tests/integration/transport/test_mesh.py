@@ -44,7 +44,7 @@ async def test_every_node_is_connected_to_every_other_once() -> None:
         names = {node.me for node in nodes}
         for node in nodes:
             assert node.mesh.connected() == names - {node.me}
-            assert node.count("mesh_connections") == 2
+            assert node.count("broker_mesh_connections") == 2
             assert sorted(node.notes.events) == sorted(("up", name) for name in names - {node.me})
 
 
@@ -61,12 +61,12 @@ async def test_a_frame_of_many_megabytes_arrives_whole() -> None:
 async def test_all_frames_of_one_turn_leave_in_one_write() -> None:
     async with Loopback() as loopback:
         a, b = await loopback.connected(A, B)
-        writes, frames = a.count("mesh_writes"), a.count("mesh_frames_sent")
+        writes, frames = a.count("broker_mesh_writes"), a.count("broker_mesh_frames_sent")
         for _ in range(64):
             a.mesh.send(B, bytes(1_024))
         await b.notes.until(lambda: len(b.notes.received) == 64)
-        assert a.count("mesh_writes") - writes == 1
-        assert a.count("mesh_frames_sent") - frames == 64
+        assert a.count("broker_mesh_writes") - writes == 1
+        assert a.count("broker_mesh_frames_sent") - frames == 64
 
 
 async def test_nothing_is_sent_to_who_is_not_connected() -> None:
@@ -83,7 +83,7 @@ async def test_a_full_send_buffer_drops_frames_and_says_so() -> None:
         node, peer = await with_hand_made_a(loopback, MeshSettings(send_buffer_bytes=100_000))
         sent = [node.mesh.send(A, bytes(10_000)) for _ in range(20)]
         assert sent == [True] * 9 + [False] * 11
-        assert node.count("mesh_frames_dropped") == 11
+        assert node.count("broker_mesh_frames_dropped") == 11
         for _ in range(9):
             assert await peer.read_until(PAYLOAD) == bytes(10_000)
         assert node.mesh.send(A, bytes(10_000))

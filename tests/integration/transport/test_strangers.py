@@ -114,7 +114,7 @@ async def test_malformed_bytes_close_their_connection_only(sent: bytes, warned: 
         await peer.until_closed()
         await peer.close()
         assert any("malformed bytes" in reason for reason in warned.reasons(B))
-        assert node.count("mesh_refusals") == 1
+        assert node.count("broker_mesh_refusals") == 1
         await still_serves(loopback, node)
 
 
