@@ -64,12 +64,19 @@ def main() -> None:
     build(sys.argv[1:])()
 
 
-def _broker(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
-) -> None:
-    if show_version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         sys.stdout.write(f"threefold {version()}\n")
         raise typer.Exit
+
+
+def _broker(
+    _: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Comes before every command."""
 
 
 def _not_loaded() -> None:

@@ -144,7 +144,7 @@ class ClusterService:
         For DECLINE_TIME from now this node accepts none back.
         """
         self._declines_until = Millis(self._groups.clock.monotonic() + DECLINE_TIME)
-        given: dict[NodeId, int] = {}
+        given = dict.fromkeys(await self._willing(), 0)
         moved = kept = 0
         for status in self._groups.status():
             if not self._groups.leads(status.group):
@@ -157,8 +157,8 @@ class ClusterService:
 
     async def _hand_over_one(self, status: GroupStatus, given: dict[NodeId, int], deadline: Millis) -> bool:
         candidates = sorted(
-            (replica for replica in status.replicas if replica.connected and replica.node != self._groups.me),
-            key=lambda replica: (given.get(replica.node, 0), -replica.matched, replica.node),
+            (replica for replica in status.replicas if replica.connected and replica.node in given),
+            key=lambda replica: (given[replica.node], -replica.matched, replica.node),
         )
         for candidate in candidates:
             remaining = self._remaining(deadline)
@@ -169,9 +169,21 @@ class ClusterService:
             except BrokerError:
                 return not self._groups.leads(status.group)  # somebody else leads already
             if done:
-                given[candidate.node] = given.get(candidate.node, 0) + 1
+                given[candidate.node] += 1
                 return True
         return False
+
+    async def _willing(self) -> list[NodeId]:
+        """Peers that take leaderships: when all nodes stop at once, nobody waits for anybody."""
+        peers = sorted(self._groups.connected())
+        answers = await asyncio.gather(*(self._is_willing(peer) for peer in peers))
+        return [peer for peer, willing in zip(peers, answers, strict=True) if willing]
+
+    async def _is_willing(self, peer: NodeId) -> bool:
+        try:
+            return await self._groups.call(peer, ACCEPTS_METHOD, b"", ASK_TIMEOUT) == YES
+        except BrokerError:  # it is going, or gone
+            return False
 
     async def _ask_leader(self, group: GroupId) -> NodeId | None:
         """For a group without a replica here: what its replicas say."""
