@@ -5,8 +5,6 @@ This room must not know names' places or where leaders are: the service above ha
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from broker.base.ids import GroupId, NodeId, QueueId
@@ -17,13 +15,14 @@ from broker.domain.queues.commands import (
     CreateQueue,
     DeleteQueue,
     Described,
+    Done,
     PurgeQueue,
     QueueAttributes,
     UpdateQueue,
 )
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
-from broker.services.replies import accepted
+from broker.services.replies import accepted, accepted_as
 from broker.services.sending import ROOM, describe
 
 
@@ -97,8 +96,9 @@ class Administering:
 
     async def _propose(
         self, group: GroupId, command: msgspec.Struct, deadline: Millis, request: RequestId | None
-    ) -> Any:
-        return accepted(await self._groups.propose(group, ROOM, command, self._remaining(deadline), request))
+    ) -> None:
+        reply = await self._groups.propose(group, ROOM, command, self._remaining(deadline), request)
+        accepted_as(Done, reply)
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())

@@ -28,7 +28,7 @@ from broker.replication.groups import Groups
 from broker.services import handles
 from broker.services.contents import Contents
 from broker.services.dwell import DwellTimes
-from broker.services.replies import accepted
+from broker.services.replies import accepted, accepted_as
 from broker.services.sending import ROOM, describe
 
 ANSWER_SIZE = 3 * MIB
@@ -37,6 +37,8 @@ _OVERHEAD = 96
 """Bytes that a message takes in an answer beside body and attributes, at most."""
 
 
+MAX_LARGE_QUEUES = 10_000
+"""Queues of large messages that are remembered as such."""
 _RESERVE = Millis(500)
 """Of the time until the deadline, what is left for the Receive itself after a wait."""
 
@@ -181,9 +183,7 @@ class Receiving:
     async def _answer(self, group: GroupId, queue: QueueId, reply: object, deadline: Millis) -> list[Received]:
         if _is_claim(reply):
             raise InvalidArgument("this session was opened again elsewhere: use a session for one stream at a time")
-        deliveries = accepted(reply)
-        if not isinstance(deliveries, Deliveries):
-            raise InvalidArgument("the request id was used before, for something else than a receive: use a new one")
+        deliveries = accepted_as(Deliveries, reply)
         messages, excess = self._contents_of(group, queue, deliveries.deliveries)
         if excess:
             await self._still_held(group, queue, excess, Millis(0), deadline)
@@ -217,6 +217,8 @@ class Receiving:
             message = entry[delivery.slot]
             own = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
             if size + own > ANSWER_SIZE and messages:
+                if len(self._largest) >= MAX_LARGE_QUEUES:
+                    self._largest.clear()
                 self._largest[queue] = max(largest, own)
                 return messages, deliveries[position:]
             size += own

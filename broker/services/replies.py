@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from broker.base.errors import Refusal
+from broker.base.errors import InvalidArgument, Refusal
 from broker.domain.directory import commands as directory
 from broker.domain.queues import commands as queues
+
+Reply = TypeVar("Reply")
+
+
+def accepted_as(kind: type[Reply], reply: Any) -> Reply:
+    """The reply to a command under a request id. Raises the BrokerError that a refusal stands for, and
+    InvalidArgument when what is remembered under the id answered another kind of request."""
+    found = accepted(reply)
+    if not isinstance(found, kind):
+        raise InvalidArgument("the request id was used before, for another kind of request: use a new one")
+    return found
 
 
 def accepted(reply: Any) -> Any:

@@ -14,7 +14,7 @@ from broker.domain.queues.commands import AttributesOf, Described, Send, Sent
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.outgoing import Packed
-from broker.services.replies import accepted
+from broker.services.replies import accepted, accepted_as
 
 ROOM = "queues"
 
@@ -60,7 +60,7 @@ class Sending:
             delays = tuple(own if delay is None else delay for delay in packed.delays)
         command = Send(wanted.queue, len(packed.sizes), largest, delays, packed.messages)
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        reply: Sent = accepted(await self._groups.propose(group, ROOM, command, remaining, wanted.request))
+        reply = accepted_as(Sent, await self._groups.propose(group, ROOM, command, remaining, wanted.request))
         return SendAnswer(group, reply.index, reply.count, reply.at, refused)
 
 

@@ -16,7 +16,7 @@ from broker.domain.queues.commands import ChangeVisibility, Delete, Handle, Resu
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles
-from broker.services.replies import accepted
+from broker.services.replies import accepted_as
 from broker.services.sending import ROOM, describe
 
 Failures = tuple[tuple[int, Refusal], ...]
@@ -57,8 +57,7 @@ class Settling:
         if not command.handles:
             return Results()
         remaining = Millis(deadline - self._groups.clock.monotonic())
-        results: Results = accepted(await self._groups.propose(group, ROOM, command, remaining, request))
-        return results
+        return accepted_as(Results, await self._groups.propose(group, ROOM, command, remaining, request))
 
 
 class Batch:

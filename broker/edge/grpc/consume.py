@@ -77,7 +77,7 @@ class _ConsumeStream:
         first = await self._open()
         try:
             async with TaskScope("consume", self._around.fail) as scope:
-                self._pumping = self._around.scope.start(self._pump(first.open.last_delivery), name="deliver")
+                self._pumping = self._around.afterwards.start(self._pump(first.open.last_delivery), name="deliver")
                 scope.start(self._read(first), name="read")
                 await self._write()
         finally:
@@ -121,7 +121,7 @@ class _ConsumeStream:
                 self._take_credit(request.credit)
                 if request.settle:
                     self._settling += 1
-                    self._around.scope.start(self._settle(request), name="settle")
+                    self._around.afterwards.start(self._settle(request), name="settle")
                 elif request.acks or request.nacks or request.extensions:
                     raise InvalidArgument("acks, nacks and extensions need a `settle` number above 0")
                 while self._settling >= MAX_SETTLES:

@@ -23,7 +23,7 @@ from broker.edge.grpc.consume import Consume
 from broker.edge.grpc.errors import ErrorTable
 from broker.edge.grpc.produce import Produce
 from broker.edge.grpc.queues import QueueCalls
-from broker.edge.grpc.streams import OpenStreams, Pause, Surroundings
+from broker.edge.grpc.streams import Afterwards, OpenStreams, Pause, Surroundings
 from broker.pb.cluster.v1 import cluster_pb2
 from broker.pb.queues.v1 import queues_pb2
 from broker.services.cluster import ClusterService
@@ -75,7 +75,7 @@ class GrpcServer:
         self._cluster = cluster
         table = ErrorTable(random_bytes)
         self._calls = Calls(queues.clock, registry, table)
-        self._around = Surroundings(queues, queues.clock, table, scope, fail, pause)
+        self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
         self._server: grpc.aio.Server | None = None
         self._port = 0
 
@@ -102,6 +102,7 @@ class GrpcServer:
         self._streams.drain()
         if self._server is not None:
             await self._server.stop(grace / SECOND)
+        await self._around.afterwards.wait(grace)
 
     async def close(self) -> None:
         """At once; callers see their calls cancelled. May be called again, and without start."""

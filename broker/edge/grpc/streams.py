@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 import grpc.aio
@@ -10,7 +11,7 @@ import msgspec
 
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.errors import Unavailable
-from broker.base.instants import Clock, Millis
+from broker.base.instants import SECOND, Clock, Millis
 from broker.edge.grpc.errors import ErrorTable
 from broker.services.queues import QueueService
 
@@ -23,14 +24,32 @@ class Draining(Protocol):
         """Take on nothing new, finish what is under way, and end with Unavailable."""
 
 
+class Afterwards:
+    """What must be finished even when the stream it belongs to has ended. ``scope`` outlives the server."""
+
+    def __init__(self, scope: TaskScope) -> None:
+        self._scope = scope
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._scope.start(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def wait(self, timeout: Millis) -> None:
+        """Until all of it has ended, at most ``timeout`` ms."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout / SECOND)
+
+
 class Surroundings(msgspec.Struct, frozen=True):
-    """``scope`` outlives a stream: what must be finished after its client has gone runs there. ``fail`` is told of
-    bugs."""
+    """What a stream needs of its server. ``fail`` is told of bugs."""
 
     queues: QueueService
     clock: Clock
     table: ErrorTable
-    scope: TaskScope
+    afterwards: Afterwards
     fail: OnFailure
     pause: Pause
 

@@ -17,7 +17,8 @@ from broker.edge.grpc.errors import STATUS_BY_CODE
 from broker.edge.grpc.server import GrpcServer, GrpcSettings
 from broker.pb.cluster.v1 import cluster_pb2
 from broker.pb.queues.v1 import queues_pb2
-from tests.conformance.grpc.serving import refusal, serving
+from broker.telemetry.metrics import Registry
+from tests.conformance.grpc.serving import refusal, serving, until
 from tests.unit.services.fake_groups import FakeCluster
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -120,20 +121,18 @@ async def test_calls_are_counted_by_their_outcome() -> None:
     async with serving() as running:
         await running.create()
         await refusal(running.queues.DescribeQueue(queues_pb2.DescribeQueueRequest(name="none")))
-        counted = {
-            (labels["method"].rpartition("/")[2], labels["code"]): value
-            for labels, value in _counters(running.doors["a-0"].registry)
-        }
-        assert counted == {("CreateQueue", "OK"): 1, ("DescribeQueue", "QueueNotFound"): 1}
+        expected = {("CreateQueue", "OK"): 1, ("DescribeQueue", "QueueNotFound"): 1}
+        await until(lambda: _counted(running.doors["a-0"].registry) == expected)
 
 
-def _counters(registry: object) -> list[tuple[dict[str, str], float]]:
-    return [
-        (dict(zip(family.label_names, values, strict=True)), value)
-        for family in registry.copy()  # type: ignore[attr-defined]
-        if family.name == "broker_grpc_calls"
-        for values, value in family.values
-    ]
+def _counted(registry: Registry) -> dict[tuple[str, str], float]:
+    found: dict[tuple[str, str], float] = {}
+    for family in registry.copy():
+        if family.name == "broker_grpc_calls":
+            for values, value in family.values:
+                labels = dict(zip(family.label_names, values, strict=True))
+                found[labels["method"].rpartition("/")[2], labels["code"]] = value
+    return found
 
 
 async def test_a_busy_port_is_an_error_that_names_it() -> None:

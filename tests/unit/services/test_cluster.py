@@ -148,3 +148,13 @@ def test_an_unknown_node_is_named() -> None:
         topology.node(NodeId("z-9"))
     assert topology.replicas(GroupId(99)) == ()
     assert isinstance(topology.nodes[0], Node)
+
+
+async def test_nobody_hands_over_to_a_node_that_is_handing_over_itself() -> None:
+    cluster = FakeCluster(nodes=3, groups=3)
+    nodes = await started(cluster)
+    await nodes["b-0"].cluster.hand_over(soon(cluster))
+
+    await nodes["a-0"].cluster.hand_over(soon(cluster))
+
+    assert set(cluster.leaders.values()) == {"c-0"}

@@ -192,5 +192,5 @@ async def test_a_request_id_of_a_send_does_not_serve_for_a_receive() -> None:
     cluster, services = await with_queue()
     await services.queues.send("orders", pack_bodies([b"a"]), soon(cluster), RequestId(SESSION, 1))
 
-    with pytest.raises(InvalidArgument, match="request id was used before"):
+    with pytest.raises(InvalidArgument, match="for another kind of request"):
         await services.queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 1))
