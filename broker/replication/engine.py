@@ -161,7 +161,7 @@ class Engine:
             self._futures.pop(token, None)
 
     async def leader_changed(self, group: GroupId) -> None:
-        """Until this replica's idea of its leader, or its own readiness to lead, changes."""
+        """Until this replica's idea of its leader, or its own readiness to lead, changes, or a peer is lost."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._leader_waiters.setdefault(group, []).append(future)
         await future
@@ -198,6 +198,8 @@ class Engine:
         _log.info("peer lost", peer=peer, closed_by_peer=closed_by_peer)
         self.calls.peer_gone(peer)
         self.handle(inputs.PeerLost(peer, closed_by_peer))
+        for group in list(self._leader_waiters):
+            self._tell_leader_waiters(group)
 
     async def bulk_received(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
         await self.snapshots.receive(peer, header, pieces)

@@ -99,6 +99,8 @@ class LocalGroups:
         try:
             async with asyncio.timeout(timeout / 1000):
                 while self._engine.core.replicas[group].leader != to:
+                    if to not in self.connected():
+                        return False
                     await self._engine.leader_changed(group)
                 return True
         except TimeoutError:
