@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,7 +77,8 @@ def _one(seed: int, seconds: int, trace: bool, console: Console) -> int:
 
 
 def _outcomes(seeds: range, seconds: int, jobs: int) -> Iterator[Outcome]:
-    with ProcessPoolExecutor(jobs) as pool:
+    # Spawned, not forked: the progress bar's thread may hold a lock at the moment of a fork.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(partial(run_seed, duration=seconds * SECOND), seeds, chunksize=1)
 
 

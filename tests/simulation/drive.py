@@ -7,9 +7,11 @@ recovery itself. ``cut_after`` arms one; the disk then refuses everything with P
 from __future__ import annotations
 
 from broker.base.ids import NodeId
+from broker.storage import layout
 from broker.storage.disk import Disk
+from broker.storage.segment import BLOCK_HEADER_BYTES
 from broker.storage.store import Batch, StorageSettings, Store
-from tests.simulation.fake_disk import FakeDisk, PowerLoss
+from tests.simulation.fake_disk import SECTOR, FakeDisk, PowerLoss
 from tests.simulation.faults import Rates
 from tests.simulation.world import World
 
@@ -29,6 +31,8 @@ class Drive:
         self._chance = world.chance(f"drive {name}")
         self._disk = FakeDisk(world.chance(f"disk {name}"))
         self._store: Store | None = None
+        self._unsure: Batch | None = None
+        """The batch of which some bytes, at least, were on the disk after the last crash."""
         self._recycled: set[str] = set()
 
     @property
@@ -42,6 +46,13 @@ class Drive:
         disk = WatchedDisk(self, self._disk)
         self._store = Store(disk, self._settings, node=NodeId(self._name), cluster=CLUSTER)
         return self._store
+
+    def sealed(self, batch: Batch) -> None:
+        """A batch will be written. If it takes the place of one whose bytes were partly there, a tail was cut."""
+        if self._unsure is not None:
+            unsure, self._unsure = self._unsure, None
+            if batch.sequence <= unsure.sequence:
+                self._world.counts["torn tail cut"] += 1
 
     def sync_delay(self) -> int:
         """How long the next sync takes, in microseconds."""
@@ -68,6 +79,20 @@ class Drive:
             self._disk.lose_power()
         else:
             self._disk.end_process()
+        if writing is not None and self._is_partly_there(writing):
+            self._unsure = writing
+
+    def _is_partly_there(self, batch: Batch) -> bool:
+        path = layout.segment_path(batch.segment)
+        if path.rpartition("/")[2] not in self._disk.names(layout.WAL):
+            return False
+        wanted = b"".join(batch.pieces)
+        found = self._disk.content(path)[batch.offset + BLOCK_HEADER_BYTES :][: len(wanted)]
+        return any(
+            found[at : at + SECTOR] == wanted[at : at + SECTOR]
+            for at in range(0, len(found), SECTOR)
+            if any(wanted[at:])
+        )
 
     def renamed(self, old: str, new: str) -> None:
         if new.endswith(".spare") and old.endswith(".seg"):

@@ -17,6 +17,7 @@ from broker.machine import envelope
 from broker.machine.contract import Wake
 from broker.machine.envelope import RequestId
 from broker.machine.replicated import ReplicatedMachine
+from broker.raft.messages import Append, AppendReply, VoteReply
 from broker.raft.types import RaftConfig, Role
 from broker.replication import frames, inputs
 from broker.replication.node_core import NodeCore
@@ -252,7 +253,22 @@ class SimulatedNode:
         self._soon()
 
     def _frame(self, peer: str, payload: bytes) -> None:
-        self._handle(inputs.FrameArrived(NodeId(peer), frames.decode(payload).messages))
+        messages = frames.decode(payload).messages
+        for group, message in messages:
+            if type(message) is Append and message.entries:
+                self._count_conflict(group, message)
+        self._handle(inputs.FrameArrived(NodeId(peer), messages))
+
+    def _count_conflict(self, group: GroupId, message: Append) -> None:
+        """Entries of another leader's stand where these belong: they will be replaced if the message is heard."""
+        raft = self.running.replicas[group].raft
+        for entry in message.entries:
+            if entry.index > raft.last_index:
+                return
+            known = self._drive.store.term_at(group, entry.index)
+            if known is not None and known != entry.term and message.term >= raft.term:
+                self._world.counts["log conflict"] += 1
+                return
 
     def _propose(
         self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered
@@ -276,10 +292,11 @@ class SimulatedNode:
         turn = core.turn(self.clock.instant())
         for peer, messages in turn.frames.items():
             for payload in frames.encode(messages):
-                self._tell_frame(peer, messages, payload)
+                self._tell_frame(peer, payload, messages)
                 self._cluster.network.send(self.name, peer, payload)
         if turn.batch is not None:
             self._writing = turn.batch
+            self._drive.sealed(turn.batch)
             self._later(self._drive.sync_delay(), self._commit, turn.batch)
         for answer in turn.answers:
             self._answer(answer)
@@ -294,12 +311,17 @@ class SimulatedNode:
             self._soon()
         self._arm()
 
-    def _tell_frame(self, peer: NodeId, messages: list[Any], payload: bytes) -> None:
-        if self._world.traced:
-            for group, message in messages:
-                self._world.note(self.name, "->", peer, group, message)
-        else:
-            self._world.note_bytes(payload)
+    def _tell_frame(self, peer: NodeId, payload: bytes, messages: list[Any]) -> None:
+        world = self._world
+        world.note_bytes(payload)
+        for group, message in messages:
+            kind = type(message)
+            if kind is VoteReply and message.pre and not message.granted:
+                world.counts["pre-vote rejection"] += 1
+            elif kind is AppendReply and not message.matched:
+                world.counts["append refused"] += 1
+            if world.traced:
+                world.tell(self.name, "->", peer, group, message)
 
     def _commit(self, batch: Batch) -> None:
         self._drive.store.commit(batch)

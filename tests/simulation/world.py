@@ -14,11 +14,17 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from tests.simulation.checkers.violation import Violation
+
 MICROSECOND = 1
 MILLISECOND = 1_000
 SECOND = 1_000_000
 
 Act = Callable[..., None]
+
+_MANY = 20_000
+_SOON = 300 * MILLISECOND
+"""So many events in so short a time are no work any more: something asks to be woken again and again."""
 
 
 class World:
@@ -51,28 +57,31 @@ class World:
     def after(self, delay: int, act: Act, *arguments: Any) -> None:
         self.at(self.now + delay, act, *arguments)
 
-    def run_until(self, end: int, stop: Callable[[], bool] | None = None) -> None:
-        """Let everything happen that happens up to ``end``, or until ``stop`` says so (asked now and then)."""
+    def run_until(self, end: int) -> None:
+        """Let everything happen that happens up to ``end``. Raises Violation when it never comes to that."""
         events = self._events
-        countdown = 256
+        begun, count = self.now, 0
         while events and events[0][0] <= end:
             time, _, act, arguments = heapq.heappop(events)
             self.now = time
             act(*arguments)
-            if stop is not None:
-                countdown -= 1
-                if not countdown:
-                    countdown = 256
-                    if stop():
-                        return
+            count += 1
+            if count == _MANY:
+                if self.now - begun < _SOON:
+                    raise Violation("nothing spins", f"{count} events in {self.now - begun} us; the last is {act}")
+                begun, count = self.now, 0
         self.now = end
 
     def note(self, *words: object) -> None:
         """Something worth telling happened."""
         line = " ".join(map(str, words))
         self._hash.update(b"%d %s\n" % (self.now, line.encode()))
+        self.tell(line)
+
+    def tell(self, *words: object) -> None:
+        """Something that follows from what was noted: worth reading, not worth hashing."""
         if self._tell is not None:
-            self._tell(f"{self.now / SECOND:12.6f}  {line}")
+            self._tell(f"{self.now / SECOND:12.6f}  {' '.join(map(str, words))}")
 
     def note_bytes(self, data: bytes) -> None:
         """Fold bytes into the hash without telling anybody."""
