@@ -122,7 +122,9 @@ class Asking:
         if type(wanted) is Change:
             self._request = client.next_request(wanted.group)
             self._data = _encoder.encode(wanted.command)
-        client._world.note(client.name, "asks", wanted, self._request)
+            client._world.note_bytes(self._data)
+        asked = type(wanted.command if type(wanted) is Change else wanted.question).__name__
+        client._world.note(client.name, "asks", wanted.group, asked, self._request)
 
     def attempt(self) -> None:
         client = self._client
