@@ -35,7 +35,8 @@ class Agenda:
                 heapify(self._heap)
 
     def due(self, at: int) -> list[int]:
-        """Queues whose deadline may have come; they leave, and are to be planned again once they were looked at."""
+        """Queues whose deadline may have come; they leave, and are to be planned again once they were looked at. By
+        id: which early entries a replica still holds depends on its past, the order of what it does must not."""
         heap = self._heap
         if not heap or heap[0][0] > at:
             return []
@@ -45,6 +46,7 @@ class Agenda:
             if self._planned.get(queue) == deadline:
                 del self._planned[queue]
                 queues.append(queue)
+        queues.sort()
         return queues
 
     def first(self) -> int | None:
