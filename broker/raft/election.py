@@ -29,6 +29,12 @@ def campaign(state: State) -> None:
         state.send(peer, request)
 
 
+def campaign_on_request(state: State) -> None:
+    """Not against a leader that lives: this replica's own loyalty is part of the lease, too."""
+    if not is_loyal(state):
+        campaign(state)
+
+
 def _stand(state: State, *, transfer: bool = False) -> None:
     """Open a new term and ask for votes, once the disk has the term and the vote for oneself."""
     become_candidate(state, Role.CANDIDATE)
@@ -61,7 +67,9 @@ def _count(state: State) -> bool:
 def on_vote_request(state: State, sender: NodeId, message: VoteRequest) -> None:
     """Any term. A request for a higher one is not even looked at while a leader is known to live."""
     if message.term > state.term:
-        if is_loyal(state) and not message.transfer:
+        if message.transfer:
+            state.loyal_until = state.now
+        elif is_loyal(state):
             return
         if not message.pre:
             enter_term(state, message.term)

@@ -68,8 +68,8 @@ class RaftGroup:
         timing.arm_election(state)
         if state.is_alone:
             state.election_due = now
-        if config.lease_reads and state.term:
-            # What was promised to a leader before the restart is forgotten, its lease may not be.
+        if config.lease_reads:
+            # What was promised to a leader before the restart is forgotten, its lease may not have run out.
             state.loyal_until = Millis(now + config.election_timeout_min)
         self._state = state
 
@@ -107,12 +107,14 @@ class RaftGroup:
             out.hard_state = state.hard_state()
         if state.role_changed:
             state.role_changed = False
-            out.role_change = RoleChange(state.role, state.term, state.leader)
+            out.role_change = RoleChange(self.role, state.term, self.leader)
         return out
 
     @property
     def role(self) -> Role:
-        return self._state.role
+        """Whoever won by its own vote alone is a candidate until its disk has that vote."""
+        state = self._state
+        return Role.CANDIDATE if state.mute else state.role
 
     @property
     def term(self) -> Term:
@@ -121,7 +123,8 @@ class RaftGroup:
     @property
     def leader(self) -> NodeId | None:
         """Who leads the current term, as far as this replica knows."""
-        return self._state.leader
+        state = self._state
+        return None if state.mute else state.leader
 
     @property
     def commit_index(self) -> Index:
@@ -241,6 +244,6 @@ _EVENTS: dict[type, Callable[[State, Any], None]] = {
     Compacted: catching_up.on_compacted,
     TransferLeadership: lambda state, event: handing_over.begin(state, event.to),
     ChangeMembership: lambda state, event: reconfiguring.change(state, event.target),
-    Campaign: lambda state, _event: election.campaign(state),
+    Campaign: lambda state, _event: election.campaign_on_request(state),
     Applied: _on_applied,
 }

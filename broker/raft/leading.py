@@ -51,6 +51,7 @@ def on_persisted(state: State, event: Persisted) -> None:
         return
     if state.mute and event.term == state.term:
         state.mute = False
+        state.role_changed = True
         sending.send_appends_to_all(state)
     own = state.progress.get(state.me)
     if own is not None:

@@ -14,7 +14,7 @@ from broker.raft.types import Entry, EntryKind, Membership, Role
 
 def propose(state: State, payloads: list[bytes]) -> None:
     """Append ``payloads``. Refused, by leaving first_proposed empty, unless this replica leads and stays leader."""
-    if state.role is not Role.LEADER or state.transferring_to is not None or not payloads:
+    if state.role is not Role.LEADER or state.mute or state.transferring_to is not None or not payloads:
         return
     first = state.log.last_index + 1
     term = state.term

@@ -13,11 +13,13 @@ from broker.raft.types import Role
 
 
 def enter_term(state: State, term: Term) -> None:
-    """A higher term: nobody is voted for and nobody leads in it yet (paper 5.1)."""
+    """A higher term: nobody is voted for and nobody leads in it yet (paper 5.1).
+
+    Loyalty outlasts the term: the leader that was heard may still count on it for its lease.
+    """
     state.term = term
     state.vote = None
     state.hard_state_changed = True
-    state.loyal_until = state.now
     become_follower(state)
 
 

@@ -86,7 +86,8 @@ class State:
         self.round = 0
         self.round_starts: deque[tuple[int, Millis]] = deque()
         self.mute = False
-        """Elected by no one else, and its term not yet durable: nothing may be said in this term."""
+        """Elected by no one else, and its vote not yet durable: a crash could let another be elected in this term, so
+        nothing may be said or promised in it."""
         self.shared_append: Append | None = None
         """The newest append, to be sent to the next peer too if that needs the same."""
         self.waiting_reads: list[int] = []

@@ -171,9 +171,28 @@ def test_a_single_voter_says_nothing_in_a_term_that_a_crash_could_make_it_repeat
     replica.sync(Millis(0))
     replica.start(Millis(1))
     ready = replica.wake(Millis(1))
-    assert replica.group.role is Role.LEADER
+    assert replica.group.role is Role.CANDIDATE
     assert ready.messages == []
-    assert replica.feed(Propose([b"x"]), Millis(1)).messages == []
+    assert replica.feed(Propose([b"x"]), Millis(1)).first_proposed is None
     replica.outbox.clear()
     replica.sync(Millis(1))
+    assert replica.group.role is Role.LEADER
     assert [addressed.to for addressed in replica.outbox] == ["b"]
+
+
+class TestLoyalty:
+    """4.2.3, which the leader's lease rests on (6.4.1)"""
+
+    def test_it_outlasts_the_term(self) -> None:
+        replica = replica_of(term=1)
+        say(replica, "b", Heartbeat(Term(1), Index(0), 1))
+        say(replica, "c", AppendReply(Term(4), False, Index(0), 0))
+        assert replica.group.term == 4
+        assert say(replica, "c", VoteRequest(Term(5), Index(0), Term(0)), now=699) == Ready()
+
+    def test_whoever_is_loyal_does_not_campaign_on_request(self) -> None:
+        replica = replica_of(term=1)
+        say(replica, "b", Heartbeat(Term(1), Index(0), 1))
+        assert replica.feed(Campaign(), Millis(699)) == Ready()
+        replica.feed(Campaign(), Millis(700))
+        assert replica.group.role is Role.PRE_CANDIDATE
