@@ -19,7 +19,7 @@ Ranges = Sequence[tuple[int, int]]
 class Retention:
     """``slice_ranges``: how many ranges one slice works off."""
 
-    def __init__(self, books: Books, slice_ranges: int = 4_000) -> None:
+    def __init__(self, books: Books, slice_ranges: int = 2_000) -> None:
         self._books = books
         self._slice_ranges = slice_ranges
         self._jobs: dict[int, _Job] = {}

@@ -160,3 +160,28 @@ def test_damage_found_while_compacting_is_named() -> None:
         store.read_one(GROUP, Index(2))
     with pytest.raises(DataCorrupt, match=rf"{path} at offset \d+, group 1"):
         compact(store)
+
+
+def test_entries_cut_off_long_ago_do_not_come_back() -> None:
+    # given entries 15 and 16 replaced in a later segment than theirs, and then both dead
+    settings = StorageSettings(segment_bytes=4_096, cache_bytes=0, compact_below=0.001, spare_segments=0)
+    disk = new_disk()
+    store = open_store(disk, settings)
+    append(store, 1, 20)
+    append(store, 1, 40, group=OTHER)
+    append(store, 15, 16, term=2)
+    append(store, 41, 80, group=OTHER)
+    writer = store.begin_snapshot(GROUP, mark_at(16, 2))
+    store.stage_snapshot_mark(GROUP, mark_at(16, 2), writer.finish())
+    store.retain(GROUP, Index(16), [(Index(3), Index(3))], Index(17))
+    store.retain(OTHER, Index(80), [], Index(81))
+    commit(store)
+
+    # when whatever is dead has been freed, while 3 keeps the first segment
+    compact(store)
+    assert layout.segment_path(1).removeprefix("wal/") in disk.names(layout.WAL)
+    store = restart(disk, settings)
+
+    # then the replaced entries are not taken for what replaced them
+    assert store.read_one(GROUP, Index(3)) == entry(3)
+    assert [store.read_one(GROUP, Index(i)) for i in (15, 16)] in ([None, None], entries(15, 16, term=2))

@@ -50,6 +50,7 @@ def test_trimming_over_a_carried_copy_gives_the_copy_back() -> None:
 def test_a_move_counts_only_while_the_old_place_does() -> None:
     index = index_of(11, 12)
     index.trim(2)
+    assert not index.move(2, 99, 59)
     assert index.move(1, 11, 51)
     assert index.move(2, 12, 52)
     assert not index.move(1, 11, 61)
