@@ -124,16 +124,18 @@ class Books:
             self._count(new, 1)
 
     def moved_before(self, group: int, index: int, term: int, location: int) -> None:
-        """Recovery: this record stands for an entry whose first record may be gone."""
+        """Recovery: this record stands for an entry of the log whose first record may be gone.
+
+        Raises ValueError if it is none of the log's."""
         book = self.group(group)
         place = index - book.index.base
-        if 0 <= place < len(book.index.log):
-            if book.terms.at(index) != term:
-                return
-            before = book.index.log[place]
-            book.index.log[place] = location
-        else:
-            before = book.index.put_old(index, location)
+        if not 0 <= place < len(book.index.log) or book.terms.at(index) != term:
+            raise ValueError(
+                f"a copy of entry {index} of term {term} does not belong to a log of entries {book.index.base} to "
+                f"{book.index.last}, with term {book.terms.at(index)} there"
+            )
+        before = book.index.log[place]
+        book.index.log[place] = location
         if before:
             self._count(before, -1)
         self._count(location, 1)

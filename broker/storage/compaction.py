@@ -24,6 +24,10 @@ _RECORD_WORK = 128
 """Copying an entry and looking at a record take as long as so many bytes more: a step over small ones ends sooner."""
 
 
+Kind = tuple[int, int]
+"""Type of the copies' records (MOVED for entries of the log, CARRIED for older ones), group."""
+
+
 class Moving:
     """Live entries of one group and where they stand."""
 
@@ -50,22 +54,22 @@ class Compaction:
         """Segments that may be freed."""
         return [book for book in self._eligible(durable_sequence) if book.live == 0]
 
-    def copies(self, durable_sequence: int, max_bytes: int) -> dict[int, Moving] | None:
-        """By group, live entries that must be written again: about ``max_bytes`` of them. None: nothing to do.
+    def copies(self, durable_sequence: int, max_bytes: int) -> dict[Kind, Moving] | None:
+        """By kind, live entries that must be written again: about ``max_bytes`` of them. None: nothing to do.
 
         Raises DataCorrupt.
         """
         victim = self._choose(durable_sequence)
         if victim is None:
             return None
-        moving: dict[int, Moving] = {}
+        moving: dict[Kind, Moving] = {}
         gathered = 0
         self._scanned = 0
         while self._offset < victim.end and gathered < max_bytes and self._scanned < max_bytes * _SCAN_FACTOR:
-            for group, entry, location in self._live_of_next_block(victim):
-                found = moving.get(group)
+            for kind, entry, location in self._live_of_next_block(victim):
+                found = moving.get(kind)
                 if found is None:
-                    found = moving[group] = Moving()
+                    found = moving[kind] = Moving()
                 found.entries.append(entry)
                 found.locations.append(location)
                 gathered += len(entry.data) + _ENTRY_WORK
@@ -87,7 +91,7 @@ class Compaction:
             book for book in books[:-1] if book.last_sequence <= durable_sequence and not self._books.shadowed(book)
         )
 
-    def _live_of_next_block(self, victim: SegmentBook) -> Iterator[tuple[int, Entry, int]]:
+    def _live_of_next_block(self, victim: SegmentBook) -> Iterator[tuple[Kind, Entry, int]]:
         path = layout.segment_path(victim.number)
         file = self._reader.file(victim.number)
         start = self._offset
@@ -103,9 +107,15 @@ class Compaction:
             for record in segment.decode_heads(raw, 0, header):
                 if record.type in segment.ENTRY_TYPES:
                     location = base + record.offset
-                    if groups[record.group].index.refers_to(record.index, location):
-                        entry = segment.decode_entry(raw, record.offset, record.group, record.index)
-                        yield record.group, entry, location
+                    index = groups[record.group].index
+                    if index.log_refers_to(record.index, location):
+                        copied = segment.MOVED
+                    elif index.find_old(record.index) == location:
+                        copied = segment.CARRIED
+                    else:
+                        continue
+                    entry = segment.decode_entry(raw, record.offset, record.group, record.index)
+                    yield (copied, record.group), entry, location
         except Damage as damage:
             raise corrupt(path, start + damage.offset, str(damage), damage.group) from None
         self._offset = start + header.length

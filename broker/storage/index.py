@@ -55,8 +55,9 @@ class GroupIndex:
             return self.old_locations[place]
         return 0
 
-    def refers_to(self, index: int, location: int) -> bool:
-        return self.find(index) == location or self.find_old(index) == location
+    def log_refers_to(self, index: int, location: int) -> bool:
+        place = index - self.base
+        return 0 <= place < len(self.log) and self.log[place] == location
 
     def replace_tail(self, first: int, locations: Iterable[int]) -> array[int]:
         """The log continues at ``first`` (between base and last + 1) with these. Returns what was cut off."""

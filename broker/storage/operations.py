@@ -1,7 +1,7 @@
 """What can be staged: each operation knows its record and what it changes in the books.
 
 ``sealed`` is called in staging order when the batch's place is known, ``settled`` when the batch is durable. ``base``
-is the location that the offsets of a batch's records count from.
+is the location that the offsets of the records count from.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Append(msgspec.Struct):
         written.records += len(self.offsets)
         books.append(self.group, self.first, [base + offset for offset in self.offsets], self.runs, written)
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """Readable since it was sealed."""
 
 
@@ -52,15 +52,17 @@ class Carry(msgspec.Struct):
     group: int
     indexes: list[int]
     offsets: list[int]
+    base: int = 0
 
-    def sealed(self, books: Books, _base: int, written: SegmentBook) -> None:
+    def sealed(self, books: Books, base: int, written: SegmentBook) -> None:
         """Nothing refers to them before they are durable, but the group is known."""
         books.group(self.group)
+        self.base = base
         written.records += len(self.offsets)
 
-    def settled(self, books: Books, base: int) -> None:
+    def settled(self, books: Books) -> None:
         for index, offset in zip(self.indexes, self.offsets, strict=True):
-            books.carry(self.group, index, base + offset)
+            books.carry(self.group, index, self.base + offset)
 
 
 class Move(msgspec.Struct):
@@ -70,14 +72,16 @@ class Move(msgspec.Struct):
     indexes: list[int]
     olds: Sequence[int]
     offsets: list[int]
+    base: int = 0
 
-    def sealed(self, _books: Books, _base: int, written: SegmentBook) -> None:
+    def sealed(self, _books: Books, base: int, written: SegmentBook) -> None:
         """The old copy still counts."""
+        self.base = base
         written.records += len(self.offsets)
 
-    def settled(self, books: Books, base: int) -> None:
+    def settled(self, books: Books) -> None:
         for index, old, offset in zip(self.indexes, self.olds, self.offsets, strict=True):
-            books.move(self.group, index, old, base + offset)
+            books.move(self.group, index, old, self.base + offset)
 
 
 class SetHardState(msgspec.Struct):
@@ -90,7 +94,7 @@ class SetHardState(msgspec.Struct):
     def sealed(self, books: Books, _base: int, _written: SegmentBook) -> None:
         books.group(self.group).hard_state = self.state
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """Nothing waits for it here."""
 
 
@@ -106,7 +110,7 @@ class SetMark(msgspec.Struct):
         book = books.group(self.group)
         book.mark, book.mark_name = self.mark, self.name
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """The older snapshot went with the batch."""
 
 
@@ -122,7 +126,7 @@ class SetFloor(msgspec.Struct):
     def sealed(self, books: Books, _base: int, _written: SegmentBook) -> None:
         books.trim(self.group, self.first)
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """Nothing waits for it here."""
 
 
@@ -139,7 +143,7 @@ class Reset(msgspec.Struct):
     def sealed(self, books: Books, _base: int, written: SegmentBook) -> None:
         books.reset(self.group, self.mark, self.name, written)
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """Nothing waits for it here."""
 
 
@@ -154,7 +158,7 @@ class Free(msgspec.Struct):
     def sealed(self, books: Books, _base: int, _written: SegmentBook) -> None:
         del books.segments[self.number]
 
-    def settled(self, _books: Books, _base: int) -> None:
+    def settled(self, _books: Books) -> None:
         """The file went with the batch."""
 
 

@@ -195,7 +195,10 @@ class Recovery:
         if record.type == segment.CARRIED:
             self.books.carry(record.group, record.index, location)
         else:
-            self.books.moved_before(record.group, record.index, record.term, location)
+            try:
+                self.books.moved_before(record.group, record.index, record.term, location)
+            except ValueError as error:
+                raise self._corrupt(book.number, block.base + record.offset, str(error), record.group) from None
             if record.kind == EntryKind.MEMBERSHIP:
                 self._note_membership(block, record)
         self._count(book, 1, record.length)

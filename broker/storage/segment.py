@@ -40,9 +40,9 @@ RECORD_HEAD_BYTES = RECORD_HEAD.size
 ENTRY = 1
 """A slot of a group's log; cuts off what the log held from its index on."""
 CARRIED = 2
-"""A committed entry that came with a snapshot; not part of the log."""
+"""A committed entry outside the log: it came with a snapshot, or is a copy of an old one."""
 MOVED = 3
-"""A copy of an entry that stood in a segment about to be freed."""
+"""A copy of an entry of the log that stood in a segment about to be freed."""
 HARD_STATE = 4
 MARK = 5
 FLOOR = 6

@@ -101,7 +101,10 @@ class Store:
         self._compaction = Compaction(self._books, self._reader, magic, self._settings.compact_below)
         self._cache = Cache(self._settings.cache_bytes)
         self._draft = Draft()
-        self._under_way: deque[tuple[Batch, int]] = deque()
+        self._copies = Draft()
+        """Copies by compaction. They say where entries stand in the log as it was sealed last, so they go ahead of
+        what was staged since."""
+        self._under_way: deque[Batch] = deque()
         self._recovered: dict[int, Recovered] = {}
         for group in self._books.groups:
             self._recover_group(group, recovery)
@@ -205,25 +208,29 @@ class Store:
     def seal(self) -> Batch | None:
         """All that was staged since the last seal, as one batch to commit; None if nothing was."""
         self._settle()
-        draft = self._draft
-        if not draft.operations:
+        copies, draft = self._copies, self._draft
+        if not draft.operations and not copies.operations:
             self._begin_retentions(draft)
             return None
-        self._draft = Draft()
+        self._copies, self._draft = Draft(), Draft()
+        size = copies.size + draft.size
         head: list[bytes] = []
-        if not self._wal.fits(draft.size):
+        if not self._wal.fits(size):
             preamble = msgspec.msgpack.encode(self._books.preamble())
             head = list(segment.encode_record(segment.PREAMBLE, 0, preamble))
         ahead = sum(map(len, head))
-        place = self._wal.place(ahead + draft.size)
+        place = self._wal.place(ahead + size)
         base = (place.segment << OFFSET_BITS) + place.offset + BLOCK_HEADER_BYTES + ahead
         if place.begins_segment:
             self._books.segments[place.segment] = SegmentBook(place.segment, place.segment_size)
         written = self._books.segments[place.segment]
-        for operation in draft.operations:
+        for operation in copies.operations:
             operation.sealed(self._books, base, written)
-        written.record_bytes += draft.entry_bytes
-        batch = self._wal.seal(place, head + draft.pieces, ahead + draft.size, draft.operations)
+        for operation in draft.operations:
+            operation.sealed(self._books, base + copies.size, written)
+        written.record_bytes += copies.entry_bytes + draft.entry_bytes
+        operations = [*copies.operations, *draft.operations]
+        batch = self._wal.seal(place, [*head, *copies.pieces, *draft.pieces], ahead + size, operations)
         written.last_sequence = batch.sequence
         written.end = batch.offset + BLOCK_HEADER_BYTES + batch.size
         batch.freed = list(draft.freed.items())
@@ -231,7 +238,7 @@ class Store:
             self._entries.tails[group].resets -= 1
         for group, name in draft.marked.items():
             batch.stale_snapshots += self._snapshots.superseded(group, name)
-        self._under_way.append((batch, base))
+        self._under_way.append(batch)
         self._begin_retentions(draft)
         return batch
 
@@ -306,10 +313,10 @@ class Store:
         copies = self._compaction.copies(durable, max_bytes)
         if copies is None:
             return False
-        for group, moving in copies.items():
+        for (record_type, group), moving in copies.items():
             entries = moving.entries
-            offsets = draft.encode(segment.MOVED, group, entries)
-            draft.operations.append(Move(group, [entry.index for entry in entries], moving.locations, offsets))
+            offsets = self._copies.encode(record_type, group, entries)
+            self._copies.operations.append(Move(group, [entry.index for entry in entries], moving.locations, offsets))
         return True
 
     def stats(self) -> StoreStats:
@@ -339,10 +346,10 @@ class Store:
 
     def _settle(self) -> None:
         """Take notice of what has become durable."""
-        while self._under_way and self._under_way[0][0].number <= self._wal.durable:
-            batch, base = self._under_way.popleft()
+        while self._under_way and self._under_way[0].number <= self._wal.durable:
+            batch = self._under_way.popleft()
             for operation in batch.operations:
-                operation.settled(self._books, base)
+                operation.settled(self._books)
                 if type(operation) is Append:
                     self._cache.may_go(self._entries.tails[operation.group], operation)
                     self._entries.settled(operation)
@@ -353,7 +360,7 @@ class Store:
 
     def _appends_of(self, group: GroupId) -> list[Append]:
         """Of one group, staged or sealed, not known to be durable."""
-        operations = chain(self._draft.operations, *(batch.operations for batch, _ in self._under_way))
+        operations = chain(self._draft.operations, *(batch.operations for batch in self._under_way))
         return [each for each in operations if type(each) is Append and each.group == group]
 
     def _begin_retentions(self, draft: Draft) -> None:

@@ -70,8 +70,13 @@ class StoreMachine(RuleBasedStateMachine):
         naive.retain(index, live, keep_from)
         self.store.retain(GroupId(group), mark.index, [(Index(a), Index(b)) for a, b in live], Index(keep_from))
 
-    @rule(group=GROUPS, jump=st.integers(1, 20), size=st.integers(0, 200), at_once=st.booleans())
-    def receive_snapshot(self, group: int, jump: int, size: int, at_once: bool) -> None:
+    @rule(
+        group=GROUPS,
+        jump=st.integers(1, 20),
+        size=st.integers(0, 200),
+        pace=st.sampled_from(("at once", "sealed", "slow")),
+    )
+    def receive_snapshot(self, group: int, jump: int, size: int, pace: str) -> None:
         naive = self.naive.groups.get(group, NaiveGroup())
         committed = max(naive.first - 1, naive.mark.index if naive.mark else 0)
         self.term += 1
@@ -86,8 +91,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.naive.groups[group] = naive
         naive.carry(carried)
         self.store.stage_carried(GroupId(group), carried)
-        if not at_once:
+        if pace != "at once":
             self.seal()
+        if pace == "slow":
+            self.commit()
+            self.work((group + 1) % 3, 3)
+            self.compact(steps=5, size=3_000)
         name = self.write_snapshot(group, mark)
         self.naive.groups[group] = naive
         naive.reset(mark, name.encode())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from broker.base.ids import Index, Term
 from broker.raft.types import HardState
 from broker.storage.books import Books, SegmentBook
@@ -65,20 +67,20 @@ def test_a_reset_voids_the_whole_log() -> None:
 
 
 def test_a_copy_found_in_recovery_stands_only_for_the_entry_it_was_made_of() -> None:
-    # given a log of one entry, and one older entry
+    # given a log of entry 2 in term 4
     books = books_of(1, 2)
     books.append(5, 1, [place(1, 1), place(1, 2)], [(1, 4)], books.segments[1])
     books.trim(5, 2)
 
-    # when copies of the same entries, and of another that once had such an index, are read
-    books.moved_before(5, 1, 4, place(2, 1))
+    # when its copy is read
     books.moved_before(5, 2, 4, place(2, 2))
-    books.moved_before(5, 2, 3, place(2, 3))
-    books.moved_before(5, 8, 4, place(2, 4))
 
-    # then the right ones count
-    assert [books.group(5).index.find(i) for i in (1, 2, 8)] == [place(2, 1), place(2, 2), place(2, 4)]
-    assert live(books) == {1: 0, 2: 3}
+    # then it counts, and none of another entry does
+    assert [books.group(5).index.find(i) for i in (1, 2)] == [place(1, 1), place(2, 2)]
+    assert live(books) == {1: 1, 2: 1}
+    for index, term in ((1, 4), (2, 3), (3, 4)):
+        with pytest.raises(ValueError, match=f"a copy of entry {index} of term {term} does not belong to a log of"):
+            books.moved_before(5, index, term, place(2, 3))
 
 
 def test_a_preamble_carries_the_state_to_books_that_read_nothing_before() -> None:

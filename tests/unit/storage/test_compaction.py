@@ -185,3 +185,27 @@ def test_entries_cut_off_long_ago_do_not_come_back() -> None:
     # then the replaced entries are not taken for what replaced them
     assert store.read_one(GROUP, Index(3)) == entry(3)
     assert [store.read_one(GROUP, Index(i)) for i in (15, 16)] in ([None, None], entries(15, 16, term=2))
+
+
+def test_entries_received_with_a_snapshot_survive_compaction_during_the_transfer() -> None:
+    # given a log with an uncommitted entry 9, and the committed entry 9 received durably in its stead
+    disk = new_disk()
+    store = open_store(disk)
+    append(store, 1, 10)
+    store.stage_carried(GROUP, [entry(9, term=7)])
+    commit(store)
+    append(store, 1, 60, group=OTHER)
+    store.retain(OTHER, Index(60), [], Index(61))
+    commit(store)
+
+    # when compaction moves both before the transfer ends, and copies once more while the reset is staged
+    compact(store)
+    writer = store.begin_snapshot(GROUP, mark_at(11, 7))
+    store.stage_reset(GROUP, mark_at(11, 7), writer.finish())
+    store.compaction_step(10_000)
+    commit(store)
+    compact(store)
+
+    # then the committed one is what stays
+    assert store.read_one(GROUP, Index(9)) == entry(9, term=7)
+    assert restart(disk).read_one(GROUP, Index(9)) == entry(9, term=7)

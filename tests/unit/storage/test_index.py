@@ -56,8 +56,9 @@ def test_a_move_counts_only_while_the_old_place_does() -> None:
     assert not index.move(1, 11, 61)
     assert not index.move(3, 13, 53)
     assert [index.find(1), index.find(2)] == [51, 52]
-    assert index.refers_to(1, 51)
-    assert not index.refers_to(1, 11)
+    assert index.log_refers_to(2, 52)
+    assert not index.log_refers_to(2, 12)
+    assert not index.log_refers_to(1, 51)
 
 
 def test_adopting_bounds_cuts_extends_and_trims() -> None:
