@@ -44,6 +44,9 @@ class QueueMachine:
         self._queues: dict[int, StandardQueue] = {}
         self._surfacing = Agenda(self._surfacing_of)
         self._expiring = Agenda(self._expiry_of)
+        self._deadline: WallMillis | None = None
+        self._deadline_is_known = False
+        """It is asked for more often than it changes."""
         self._carry_out: dict[type, Callable[[Any, Place], _Outcome]] = {
             commands.Send: self._send,
             commands.Receive: self._receive,
@@ -66,6 +69,7 @@ class QueueMachine:
         """Replies Refused for what cannot be done. Raises msgspec.ValidationError for a command it does not know:
         a replica that skipped what another one can do would silently differ from it."""
         woken = self._let_pass(place.at)
+        self._deadline_is_known = False
         decoded = _commands.decode(command)
         try:
             reply, visible = self._carry_out[type(decoded)](decoded, place)
@@ -91,20 +95,22 @@ class QueueMachine:
     def next_deadline(self) -> WallMillis | None:
         """Retention is told in whole seconds, rounded up: expired messages are never delivered, being counted for a
         second longer harms nobody, and a tick a message would."""
-        surfacing, expiring = self._surfacing.first(), self._expiring.first()
-        if expiring is not None:
-            expiring = -(-expiring // SECOND) * SECOND
-        if surfacing is None or expiring is None:
-            deadline = expiring if surfacing is None else surfacing
-        else:
-            deadline = min(surfacing, expiring)
-        return None if deadline is None else WallMillis(deadline)
+        if not self._deadline_is_known:
+            surfacing, expiring = self._surfacing.first(), self._expiring.first()
+            if expiring is not None:
+                expiring = -(-expiring // SECOND) * SECOND
+            if surfacing is None or (expiring is not None and expiring < surfacing):
+                surfacing = expiring
+            self._deadline = None if surfacing is None else WallMillis(surfacing)
+            self._deadline_is_known = True
+        return self._deadline
 
     def dump(self) -> Iterator[bytes]:
         return dump.encode(dump.capture(self._queues.values()))
 
     def load(self, pieces: Iterable[bytes]) -> None:
         self._queues = dump.decode(pieces, self._in_flight_limit)
+        self._deadline_is_known = False
         self._surfacing = Agenda(self._surfacing_of)
         self._expiring = Agenda(self._expiry_of)
         for queue in self._queues.values():
@@ -123,12 +129,15 @@ class QueueMachine:
         """Fire all that is due: how many messages became visible, by queue. Expiry goes first: what is both never
         becomes visible."""
         woken: dict[int, int] = {}
-        for identity in self._expiring.due(at):
+        expiring, surfacing = self._expiring.due(at), self._surfacing.due(at)
+        if expiring or surfacing:
+            self._deadline_is_known = False
+        for identity in expiring:
             queue = self._queues.get(identity)
             if queue is not None:
                 queue.expire(at)
                 self._expiring.plan(identity, queue.next_expiry())
-        for identity in self._surfacing.due(at):
+        for identity in surfacing:
             queue = self._queues.get(identity)
             if queue is not None:
                 visible = queue.surface(at)

@@ -174,10 +174,7 @@ class StandardQueue:
 
     def next_surfacing(self) -> int | None:
         """When the next delay or visibility time-out ends."""
-        end, due = self.in_flight.next_end(), self.delayed.next_due()
-        if end is None or due is None:
-            return due if end is None else end
-        return min(end, due)
+        return _earlier(self.in_flight.next_end(), self.delayed.next_due())
 
     def next_expiry(self) -> int | None:
         oldest = self.oldest_sent()
@@ -194,8 +191,14 @@ class StandardQueue:
         return self.visible + len(self.in_flight) + self.delayed.messages
 
     def oldest_sent(self) -> WallMillis | None:
-        places = (self.fresh, self.returned, self.in_flight, self.delayed)
-        return min((WallMillis(sent) for place in places if (sent := place.oldest_sent()) is not None), default=None)
+        oldest = self.fresh.oldest_sent()
+        if self.returned.messages:
+            oldest = _earlier(oldest, self.returned.oldest_sent())
+        if self.in_flight.holders:
+            oldest = _earlier(oldest, self.in_flight.oldest_sent())
+        if self.delayed.messages:
+            oldest = _earlier(oldest, self.delayed.oldest_sent())
+        return None if oldest is None else WallMillis(oldest)
 
     def described(self) -> Described:
         return Described(self.id, self.name, self.attributes, self.created_at, self.modified_at)
@@ -291,6 +294,12 @@ class StandardQueue:
                 f"{MAX_VISIBILITY_TIMEOUT} ms: use at most {timeout - total + MAX_VISIBILITY_TIMEOUT} ms"
             )
         return None
+
+
+def _earlier(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one if one < other else other
 
 
 def _not_in_flight(handle: Handle) -> BrokerError:

@@ -12,6 +12,7 @@ def test_the_window_is_counted_from_the_highest_number() -> None:
     sessions = Sessions(window=3)
     for number in (1, 2, 3, 4):
         sessions.remember(b"s", number, b"%d" % number, 0)
+    assert sessions.after(b"s", 0) == [(2, b"2"), (3, b"3"), (4, b"4")]
     assert sessions.recall(b"s", 2) == b"2"
     assert sessions.recall(b"s", 5) is None
     with pytest.raises(InvalidArgument, match="too old"):
