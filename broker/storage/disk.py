@@ -151,8 +151,11 @@ class SystemDisk:
     """Implements Disk in a directory of the file system. ``stopwatch`` counts microseconds; without it syncs take 0."""
 
     def __init__(self, root: str | Path, stopwatch: Callable[[], int] | None = None) -> None:
-        self._root = Path(root)
+        self._root = Path(root).absolute()
+        missing = [place for place in (self._root, *self._root.parents) if not place.exists()]
         self._root.mkdir(parents=True, exist_ok=True)
+        for place in reversed(missing):
+            _sync_directory(place.parent)
         self._stopwatch = stopwatch or (lambda: 0)
 
     def make_directory(self, path: str) -> None:
@@ -176,11 +179,7 @@ class SystemDisk:
         os.unlink(self._root / path)
 
     def sync_directory(self, path: str) -> None:
-        handle = os.open(self._root / path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync_directory(self._root / path)
 
     def lock(self, path: str) -> DiskLock:
         place = self._root / path
@@ -205,6 +204,14 @@ class SystemDisk:
             return SystemFile(os.open(place, flags | os.O_CLOEXEC, 0o600), place, self._stopwatch)
         except OSError as error:
             raise _explained(error, place) from error
+
+
+def _sync_directory(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _explained(error: OSError, path: str) -> OSError | DiskFull:

@@ -212,7 +212,9 @@ class Store:
         if not draft.operations and not copies.operations:
             self._begin_retentions(draft)
             return None
-        self._copies, self._draft = Draft(), Draft()
+        self._draft = Draft()
+        if copies.operations:
+            self._copies = Draft()
         size = copies.size + draft.size
         head: list[bytes] = []
         if not self._wal.fits(size):

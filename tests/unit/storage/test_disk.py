@@ -51,6 +51,11 @@ def test_a_file_is_written_read_and_listed(tmp_path: Path) -> None:
         disk.open("a/whole")
 
 
+def test_a_missing_directory_is_made_with_its_parents(tmp_path: Path) -> None:
+    SystemDisk(tmp_path / "a" / "b").create("file").close()
+    assert (tmp_path / "a" / "b" / "file").exists()
+
+
 def test_syncs_are_timed(tmp_path: Path) -> None:
     times = iter((100, 350))
     file = SystemDisk(tmp_path, lambda: next(times)).create("file")
