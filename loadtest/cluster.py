@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from broker.base.addresses import split_address
 from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, PeerSettings, dump
 
 ZONES = ("a", "b", "c")
@@ -144,9 +145,9 @@ async def wait_ready(node: BrokerProcess, seconds: float = 30.0) -> None:
 
 
 async def _is_ready(address: str) -> bool:
-    host, _, port = address.rpartition(":")
+    host, port = split_address(address)
     try:
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await asyncio.open_connection(host, port)
     except OSError:
         return False
     try:

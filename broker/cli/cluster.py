@@ -16,13 +16,14 @@ from rich.text import Text
 
 from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import DEFAULT_DATA_GROUPS
 from broker.cli.console import err, note
 from broker.cli.layout import BASE_PORT, DEFAULT_CLUSTER, lay_out
 from broker.cli.running import run_until_stopped
 from broker.cli.supervision import Child, Supervisor, node_command
-from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, dump, load, split_address
+from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, dump, load
 
 CONFIG_NAME = "node.toml"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.base.instants import SECOND, Clock
 
 STOP_TIMEOUT = 15.0
@@ -123,10 +124,10 @@ class Supervisor:
 
 async def is_ready(address: str) -> bool:
     """Whether GET /readyz answers 200 there."""
-    host, _, port = address.rpartition(":")
+    host, port = split_address(address)
     try:
         async with asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(host, port)
             try:
                 writer.write(f"GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
                 status = await reader.readline()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 import grpc
 import grpc.aio
 
+from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import MIB
 from broker.pb.cluster.v1 import cluster_pb2_grpc
@@ -105,9 +106,6 @@ def parse_addresses(cluster: str | Iterable[str]) -> list[str]:
 
 
 def _parse(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.startswith("[") and text.endswith("]")):
-        return f"{text}:{DEFAULT_PORT}"
-    if not host or not port.isdecimal() or not 0 < int(port) < 65_536 or any(c in "/ @" for c in host):
-        raise InvalidArgument(f"{text!r} is no node address; it must look like host:port, such as 127.0.0.1:4001")
-    return text
+    address = f"{text}:{DEFAULT_PORT}" if ":" not in text or text.endswith("]") else text
+    split_address(address)
+    return address

@@ -12,13 +12,14 @@ from importlib.metadata import version
 
 from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.base.errors import BrokerError, Unavailable
 from broker.base.instants import Millis
 from broker.node.frontage import Frontage
 from broker.node.health import Health
 from broker.node.metrics import register
 from broker.node.replicas import Replicas, founding_topology
-from broker.node.settings import NodeSettings, split_address
+from broker.node.settings import NodeSettings
 from broker.telemetry import logs
 from broker.telemetry.admin import AdminServer, AdminSettings
 from broker.telemetry.metrics import CONTENT_TYPE, Registry, render
@@ -85,7 +86,7 @@ class Node:
         async def metrics() -> tuple[int, str, bytes]:
             return 200, CONTENT_TYPE, await render(registry)
 
-        host, port = split_address(settings.admin_listen)
+        host, port = split_address(settings.admin_listen, lowest_port=0)
         routes = {"/livez": self._health.livez, "/readyz": self._health.readyz, "/metrics": metrics}
         self._admin = AdminServer(AdminSettings(host=host, port=port), routes, scope)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
 from broker.base.instants import Clock, Instant, Millis
 from broker.domain.directory.commands import Group, Node
@@ -14,7 +15,7 @@ from broker.domain.directory.machine import DirectoryMachine
 from broker.domain.directory.placement import place
 from broker.domain.queues.machine import QueueMachine
 from broker.machine.replicated import ReplicatedMachine
-from broker.node.settings import NodeSettings, split_address
+from broker.node.settings import NodeSettings
 from broker.raft.types import RaftConfig
 from broker.replication import inputs
 from broker.replication.engine import Engine, EngineSettings
@@ -119,7 +120,7 @@ def _replica_settings(settings: NodeSettings) -> ReplicaSettings:
 
 
 def _mesh_settings(settings: NodeSettings) -> MeshSettings:
-    host, port = split_address(settings.peer_listen)
+    host, port = split_address(settings.peer_listen, lowest_port=0)
     tls = None
     if settings.tls_key:
         tls = TlsSettings(settings.tls_certificate, settings.tls_key, settings.tls_ca)

@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import DEFAULT_DATA_GROUPS, NAME_MAX_LENGTH
 
 ENVIRONMENT_PREFIX = "BROKER_"
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):(\d{1,5})")
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,14 +112,6 @@ def dump(settings: NodeSettings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """``host:port`` in two. Raises InvalidArgument."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None or int(match[2]) > 65_535:
-        raise InvalidArgument(f"{address!r} is no address: write host:port, with a port of 0-65535")
-    return match[1].strip("[]"), int(match[2])
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
@@ -136,7 +128,7 @@ def _check(settings: NodeSettings) -> None:
                 f"{what} {name!r} is not a name: use 1-{NAME_MAX_LENGTH} of a-z, 0-9 and -, not - at the ends"
             )
     for address in (settings.client_listen, settings.peer_listen, settings.admin_listen):
-        split_address(address)
+        split_address(address, lowest_port=0)
     for peer in settings.peers:
         split_address(peer.peer_address)
         split_address(peer.client_address)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.transport.backoff import Backoff
 from broker.transport.complaints import Complaints
 from broker.transport.handshake import Identity, Purpose
@@ -89,12 +90,3 @@ async def keep_dialled(
                 backoff.reset()
                 await connection.gone()
         await asyncio.sleep(backoff.next() / 1000)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """``host:port``, with an IPv6 address in brackets. Raises ValueError."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError(f"{address!r} is not an address: write host:port, with a port from 1 to 65535")
-    return host, int(port)

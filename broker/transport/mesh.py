@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from broker.aio.tasks import TaskScope
+from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument, Unavailable
 from broker.base.ids import NodeId
 from broker.telemetry import logs
@@ -20,7 +21,7 @@ from broker.transport.chunks import BulkReceipt, BulkSender
 from broker.transport.complaints import Complaints
 from broker.transport.contract import MeshListener
 from broker.transport.control import ControlLink
-from broker.transport.dialling import Dialler, keep_dialled, split_address
+from broker.transport.dialling import Dialler, keep_dialled
 from broker.transport.frames import BULK_FAILED, PAYLOAD
 from broker.transport.handshake import Hello, Identity, Version
 from broker.transport.introduction import NotAccepted
@@ -112,8 +113,8 @@ class Mesh:
         for peer, address in wanted.items():
             try:
                 split_address(address)
-            except ValueError as error:
-                raise InvalidArgument(f"address of node {peer}: {error}") from error
+            except InvalidArgument as error:
+                raise InvalidArgument(f"address of node {peer}: {error}") from None
         gone = [peer for peer in self._addresses if peer not in wanted]
         self._addresses.clear()
         self._addresses.update(wanted)

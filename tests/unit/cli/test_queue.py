@@ -213,4 +213,4 @@ def test_no_cluster_is_said_in_one_line() -> None:
 def test_a_bad_address_is_named() -> None:
     result = broker("status", "--cluster", "http://127.0.0.1:4001")
     assert result.exit_code == 1
-    assert "error: 'http://127.0.0.1:4001' is no node address" in result.stderr
+    assert "error: 'http://127.0.0.1:4001' is not an address" in result.stderr

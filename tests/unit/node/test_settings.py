@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.base.errors import InvalidArgument
-from broker.node.settings import NodeSettings, PeerSettings, dump, load, split_address
+from broker.node.settings import NodeSettings, PeerSettings, dump, load
 
 PEERS = (
     PeerSettings("a-0", "a", "127.0.0.1:4101", "127.0.0.1:4001"),
@@ -69,8 +69,3 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.toml")
     with pytest.raises(InvalidArgument, match="not valid TOML"):
         load(written(tmp_path, "node = "))
-
-
-def test_addresses_are_split_in_host_and_port() -> None:
-    assert split_address("[::1]:4001") == ("::1", 4001)
-    assert split_address("broker-a-0.broker:4101") == ("broker-a-0.broker", 4101)
