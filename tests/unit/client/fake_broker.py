@@ -307,12 +307,10 @@ async def running(nodes: int = 1) -> AsyncIterator[FakeCluster]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Lets everything else run until it is so."""
-    for _ in range(100_000):
-        if holds():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never came to be")
+    """Lets everything else run until it is so. Raises TimeoutError when it never comes to be."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0)
 
 
 async def settle_down() -> None:
