@@ -68,9 +68,10 @@ class RaftGroup:
         timing.arm_election(state)
         if state.is_alone:
             state.election_due = now
-        if config.lease_reads:
+        if config.lease_reads and (state.term or not state.is_alone):
             # What was promised to a leader before the restart is forgotten, its lease may not have run out.
             state.loyal_until = Millis(now + config.election_timeout_min)
+            state.election_due = max(state.election_due, state.loyal_until)
         self._state = state
 
     def handle(self, event: Event, now: Millis) -> Ready:

@@ -94,6 +94,16 @@ def test_a_restart_does_not_break_a_lease_that_was_promised() -> None:
         assert len(ready.messages_after_sync) == answers
 
 
+def test_nor_does_the_restart_of_a_single_voter_whose_leader_is_about_to_leave() -> None:
+    """Removed, a leader leads until that is committed; the only voter left must not win before."""
+    for lease_reads, due in ((True, 800), (False, 100)):
+        replica = Replica("a", fresh_mark("a"), config=RaftConfig(lease_reads=lease_reads))
+        replica.wake(Millis(0))
+        assert replica.group.role is Role.LEADER
+        replica.start(Millis(100))
+        assert replica.group.next_deadline() == due
+
+
 def test_a_replica_with_more_to_hand_out_wants_to_be_woken_at_once() -> None:
     replica = Replica("a", fresh_mark("a"), config=RaftConfig(max_apply_bytes=10))
     replica.wake(Millis(0))
