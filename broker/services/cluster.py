@@ -80,6 +80,7 @@ class ClusterService:
     def __init__(self, groups: Groups, locator: Locator, directory: Directory, version: str) -> None:
         self.clock = groups.clock
         self._groups = groups
+        self._locator = locator
         self._topology = locator.topology
         self._directory = directory
         self._version = version
@@ -131,11 +132,12 @@ class ClusterService:
         if resource is None:
             return None
         group = resource.group
+        started = self.clock.monotonic()
         leader = self._groups.leader_of(group) or await self._groups.leader_known(group, self._remaining(deadline))
         if leader is None:
             leader = await self._ask_leader(group)
         if leader is None:
-            raise Unavailable(f"no leader of group {group}, which holds {kind} {name!r}, is known; retry")
+            raise Unavailable(self._locator.no_leader(group, Millis(self.clock.monotonic() - started)))
         return Place(group, self._topology.node(leader))
 
     async def hand_over(self, deadline: Millis) -> HandedOver:

@@ -113,7 +113,7 @@ class Locator:
                 pause = min(Millis(pause * 2), settings.longest_pause)
         if isinstance(trouble, DeadlineExceeded) or give_up <= started:
             raise trouble
-        raise Unavailable(self._why(group, Millis(give_up - started))) from trouble
+        raise Unavailable(self.no_leader(group, Millis(give_up - started))) from trouble
 
     async def _candidate(self, group: GroupId, attempt: int, give_up: Millis) -> NodeId | None:
         """Whom to try next; waits for an election of a group that has a replica here. None when nobody is known."""
@@ -144,7 +144,8 @@ class Locator:
         payload = case.encode_request(group, remaining, request)
         return case.decode_answer(await self._groups.call(node, case.name, payload, remaining))
 
-    def _why(self, group: GroupId, waited: Millis) -> str:
+    def no_leader(self, group: GroupId, waited: Millis) -> str:
+        """Why a group could not be served for ``waited`` ms, in words for the caller."""
         replicas = self._topology.replicas(group)
         if not replicas:
             return f"no leader for group {group} within {waited} ms: {self._groups.me} does not know the group; retry"
