@@ -18,6 +18,9 @@ class NaiveGroup:
         """Entries before the log that are still live."""
         self.dead: dict[int, Entry] = {}
         """Entries that may be forgotten, and may be there: then they must be these."""
+        self.carried: list[Entry] = []
+        """All that ever came with a snapshot. A dead one may be found again: here, unlike in a cluster, an entry of a
+        transfer that was broken off may differ from what the log later holds in its place."""
 
     @property
     def last(self) -> int:
@@ -30,6 +33,7 @@ class NaiveGroup:
             self.log[entry.index] = entry
 
     def carry(self, entries: list[Entry]) -> None:
+        self.carried += entries
         for entry in entries:
             self.old[entry.index] = entry
 
