@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -91,6 +93,7 @@ def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
     clients = ",".join(node.client_listen for node in nodes)
     elsewhere = clients != DEFAULT_CLUSTER
     lines = (
+        *([] if shutil.which("broker") else [("first", f"export PATH={_own_directory()}:$PATH")]),
         *([("first", f"export BROKER_SERVERS={nodes[0].client_listen}")] if elsewhere else []),
         ("make a queue", "broker queue create orders"),
         ("send", "broker queue send orders 'one book' 'two pens'"),
@@ -102,6 +105,12 @@ def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
     )
     text = Text("\n").join(Text.assemble((f"{what:<14}", "bold"), command) for what, command in lines)
     return Panel(text, title=title, title_align="left", border_style="green", expand=False)
+
+
+def _own_directory() -> str:
+    """Where this command lies, as the reader's shell may be told, short if it can be."""
+    own = Path(sys.executable).parent
+    return f"$PWD/{own.relative_to(Path.cwd())}" if own.is_relative_to(Path.cwd()) else str(own)
 
 
 async def _welcome(supervisor: Supervisor, settings: Sequence[NodeSettings]) -> None:
