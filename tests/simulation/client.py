@@ -21,6 +21,9 @@ from tests.simulation.faults import Rates
 from tests.simulation.node import SimulatedNode
 from tests.simulation.world import MILLISECOND, World
 
+_PATIENCE = (150 * MILLISECOND, 400 * MILLISECOND, 1_500 * MILLISECOND)
+"""How long an attempt waits for its answer."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -94,9 +97,9 @@ class Client:
 
     # --- what an Asking needs
 
-    def choose(self, group: GroupId) -> SimulatedNode:
+    def choose(self, group: GroupId, stickiness: float) -> SimulatedNode:
         hint = self._hints.get(group)
-        if hint is not None and self._chance.random() < 0.9:
+        if hint is not None and self._chance.random() < stickiness:
             return hint
         return self._chance.choice(self._nodes)
 
@@ -134,12 +137,13 @@ class Asking:
             if not client.patient and client._chance.random() < 0.02:
                 self._end(None)
                 return
-        node = client.choose(self._wanted.group)
+        # Readers wander: one who reads where another has just written finds stale answers.
+        node = client.choose(self._wanted.group, 0.9 if type(self._wanted) is Change else 0.4)
         client._world.counts["request"] += 1
         copies = 2 if client._chance.random() < client._rates.request_duplication else 1
         for _ in range(copies):
             client._world.after(client._chance.randrange(100, 1_000), self._arrive, node, self._attempt)
-        client._world.after(client._chance.randrange(400, 2_000) * MILLISECOND, self._time_out, self._attempt)
+        client._world.after(client._chance.choice(_PATIENCE), self._time_out, self._attempt)
 
     def _arrive(self, node: SimulatedNode, attempt: int) -> None:
         if not node.up:

@@ -203,7 +203,7 @@ class FaultSchedule:
     def _partition(self) -> None:
         """One zone is cut off from the others, or from one of them; both ways or one way."""
         chance = self._chance
-        cut = chance.choice(self._nodes)
+        cut = self._victim() or chance.choice(self._nodes)
         others = [node for node in self._nodes if node is not cut]
         if chance.random() < 0.3:
             others = [chance.choice(others)]

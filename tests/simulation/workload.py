@@ -27,7 +27,7 @@ class Load(msgspec.Struct, frozen=True):
     queues: int = 3
     producers: int = 3
     consumers: int = 3
-    counters: int = 1
+    counters: int = 2
     think: int = 250 * MILLISECOND
     batch: int = 8
     padding: int = 400
@@ -41,6 +41,7 @@ def draw(chance: Random) -> Load:
         queues=chance.choice((1, 2, 4)),
         producers=chance.choice((1, 2, 4)),
         consumers=chance.choice((2, 3, 5)),
+        counters=chance.choice((1, 3)),
         think=chance.choice((100, 200, 500)) * MILLISECOND,
         batch=chance.choice((1, 4, 10)),
         padding=chance.choice((0, 200, 3_000)),
