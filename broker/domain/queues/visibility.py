@@ -14,16 +14,17 @@ from itertools import compress
 
 from broker.domain.queues.returned import Columns, Row
 
-_LARGE_BATCH = 16
-_SPARE_ENTRIES = 16
-"""Void batches that the heaps may keep however few others there are."""
+LARGE_BATCH = 64
+"""A batch of more messages is rewritten when little of it is left, so that its lists do not outlive it."""
+_SPARE_ENTRIES = 64
+"""Void entries that a heap may keep however few others there are."""
 
 
 class Batch:
     """Keys ascend, and with them the send times. ``repeats`` has first receive time and number of deliveries of those
     that were received before. The lists never change; ``left`` counts the keys that are still held."""
 
-    __slots__ = ("first", "floor", "keys", "left", "receipt", "received_at", "repeats", "sents", "until")
+    __slots__ = ("first", "floor", "keys", "left", "receipt", "received_at", "repeats", "sents", "serial", "until")
 
     def __init__(
         self,
@@ -40,10 +41,11 @@ class Batch:
         self.keys = keys
         self.sents = sents
         self.repeats = repeats
+        self.serial = 0
         self.left = len(keys)
         self.first = 0
         """No key before this position is held."""
-        self.floor = len(keys) // 2 if len(keys) > _LARGE_BATCH else 1
+        self.floor = len(keys) // 4 if len(keys) > LARGE_BATCH else 1
         """With fewer left than this it is worth rewriting (or over)."""
 
     def row(self, key: int, sent: int) -> Row:
@@ -78,8 +80,8 @@ class _Extension(Batch):
         self.rows: dict[int, Row] = {}
 
 
-_Entry = tuple[int, int, Batch]
-"""what the heap is ordered by, a serial number that keeps batches from being compared, the batch"""
+_Entry = tuple[int, int]
+"""what the heap is ordered by, and a batch's serial number"""
 
 
 class InFlight:
@@ -92,7 +94,8 @@ class InFlight:
         self._ends: list[_Entry] = []
         self._fronts: list[_Entry] = []
         """By first key still held: the oldest message in flight is in front."""
-        self._batches = 0
+        self._batches: dict[int, Batch] = {}
+        """By serial number: those that hold anything. Entries of others are void."""
         self._serial = 0
 
     def __len__(self) -> int:
@@ -102,9 +105,10 @@ class InFlight:
         """``holders`` names it for all its keys from now on."""
         self.holders.update(dict.fromkeys(batch.keys, batch))
         self._serial += 1
-        self._batches += 1
-        heappush(self._ends, (batch.until, self._serial, batch))
-        heappush(self._fronts, (batch.keys[0], self._serial, batch))
+        batch.serial = self._serial
+        self._batches[batch.serial] = batch
+        heappush(self._ends, (batch.until, batch.serial))
+        heappush(self._fronts, (batch.keys[0], batch.serial))
 
     def release(self, key: int, batch: Batch) -> None:
         """``batch`` holds the key; nobody does afterwards."""
@@ -144,21 +148,20 @@ class InFlight:
 
     def shrink(self, batch: Batch) -> None:
         """A batch with little left makes place: for a smaller one, if anything is left."""
+        batches = self._batches
+        del batches[batch.serial]
         if batch.left:
-            rows = list(batch.live(self.holders))
-            batch.left = 0
-            self.load(batch.receipt, batch.received_at, batch.until, rows)
-        self._batches -= 1
-        if len(self._ends) > 2 * self._batches + _SPARE_ENTRIES:
-            self._ends = [entry for entry in self._ends if entry[2].left]
+            self.load(batch.receipt, batch.received_at, batch.until, list(batch.live(self.holders)))
+        if len(self._ends) > 2 * len(batches) + _SPARE_ENTRIES:
+            self._ends = [entry for entry in self._ends if entry[1] in batches]
             heapify(self._ends)
-        if len(self._fronts) > 2 * self._batches + _SPARE_ENTRIES:
-            self._fronts = [entry for entry in self._fronts if entry[2].left]
+        if len(self._fronts) > 2 * len(batches) + _SPARE_ENTRIES:
+            self._fronts = [entry for entry in self._fronts if entry[1] in batches]
             heapify(self._fronts)
 
     def next_end(self) -> int | None:
         ends = self._ends
-        while ends and not ends[0][2].left:
+        while ends and ends[0][1] not in self._batches:
             heappop(ends)
         return ends[0][0] if ends else None
 
@@ -167,14 +170,12 @@ class InFlight:
         ended: list[Columns] = []
         ends = self._ends
         while ends and ends[0][0] <= at:
-            batch = heappop(ends)[2]
-            if batch.left:
+            batch = self._batches.pop(heappop(ends)[1], None)
+            if batch is not None:
                 columns = batch.columns(self.holders)
                 for key in columns[0]:
                     del self.holders[key]
                 ended.append(columns)
-                batch.left = 0
-                self._batches -= 1
         if not self.holders:
             self.holders = {}  # an emptied dict keeps the memory of its fullest day
         ended.sort()
@@ -207,15 +208,16 @@ class InFlight:
         """The batch whose first key still held (at ``first``) is the least of all."""
         fronts, holders = self._fronts, self.holders
         while fronts:
-            key, serial, batch = fronts[0]
-            if not batch.left:
+            key, serial = fronts[0]
+            batch = self._batches.get(serial)
+            if batch is None:
                 heappop(fronts)
                 continue
             while holders.get(batch.keys[batch.first]) is not batch:
                 batch.first += 1
             if batch.keys[batch.first] == key:
                 return batch
-            heapreplace(fronts, (batch.keys[batch.first], serial, batch))
+            heapreplace(fronts, (batch.keys[batch.first], serial))
         return None
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from broker.base.ids import Index, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues import commands, returned, runs
+from broker.domain.queues import commands, returned, runs, visibility
 from broker.domain.queues.commands import Deliveries, Handle, QueueAttributes, Results
 from broker.domain.queues.machine import QueueMachine
 from broker.machine.contract import Applied, Place, Wake
@@ -98,7 +98,7 @@ class QueuesAgainstNaive(RuleBasedStateMachine):
         for _ in range(entries):
             self._apply(commands.Send(queue, 1, 1, None, MESSAGES))
 
-    @rule(step=steps, queue=queue_ids, maximum=st.integers(1, 10), timeout=st.none() | timeouts)
+    @rule(step=steps, queue=queue_ids, maximum=st.integers(1, 12), timeout=st.none() | timeouts)
     def receive(self, step: int, queue: QueueId, maximum: int, timeout: Millis | None) -> None:
         self.at += step
         reply = self._apply(commands.Receive(queue, maximum, timeout))
@@ -232,6 +232,7 @@ def _plain(applied: Applied) -> object:
 def test_queues_behave_as_the_naive_model_says(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "CHUNK_RUNS", chunk)
     monkeypatch.setattr(returned, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(visibility, "LARGE_BATCH", chunk)
     run_state_machine_as_test(
         QueuesAgainstNaive,
         settings=settings(
