@@ -90,8 +90,8 @@ class Bulk:
     def _finish(self, sending: Sending) -> None:
         if not self._goes_on(sending) or sending.incoming is None:
             return
-        self._under_way.remove(sending)
         name = sending.incoming.finish()
+        self._under_way.remove(sending)
         self._world.counts["snapshot transfer"] += 1
         sending.target.handle(inputs.SnapshotArrived(sending.job.group, sending.job.mark, name))
         sending.source.work(self._network.latency(), sending.source.handle, self._ended(sending, True))

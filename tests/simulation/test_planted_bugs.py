@@ -1,7 +1,7 @@
 """The checkers bite: known bugs are planted, and the seeds must find each of them, by the checkers that are meant to.
 
-Each bug is one that authors of brokers or of consensus have really shipped. A bug that no seed finds is a hole in the faults
-or in the checkers.
+Each bug is one that authors of brokers or of consensus have really shipped. A bug that no seed finds is a hole in the
+faults or in the checkers.
 """
 
 from __future__ import annotations
