@@ -59,13 +59,15 @@ class Plan(msgspec.Struct, frozen=True):
 def draw_plan(world: World, duration: int) -> Plan:
     chance = world.chance("plan")
     shortest, longest = chance.choice(((700, 1_200), (300, 600), (250, 2_000)))
+    rates = faults.draw(world.chance("rates"))
     return Plan(
-        rates=faults.draw(world.chance("rates")),
+        rates=rates,
         load=workload.draw(world.chance("load")),
         raft=RaftConfig(
             heartbeat_interval=Millis(50 if shortest < 500 else 100),
             election_timeout_min=Millis(shortest),
             election_timeout_max=Millis(longest),
+            lease_reads=rates.drift == 0 and chance.random() < 0.5,  # only sound while clock rates agree
             max_append_bytes=chance.choice((2_000, 64_000, 1_048_576)),
             max_inflight_appends=chance.choice((1, 4, 64)),
         ),
