@@ -93,7 +93,7 @@ class Simulation:
         self.world = world
         self.plan = plan
         self.court = Court(world)
-        network = Network(world, plan.rates)
+        self.network = network = Network(world, plan.rates)
         names = tuple(NodeId(f"{zone}-0") for zone in ZONES)
         groups = {GroupId(number): names for number in range(DIRECTORY_GROUP, plan.groups)}
         cluster = Cluster(world, plan.rates, network, self.court, groups, plan.raft, plan.replica, machine_of)
