@@ -209,3 +209,24 @@ def test_entries_received_with_a_snapshot_survive_compaction_during_the_transfer
     # then the committed one is what stays
     assert store.read_one(GROUP, Index(9)) == entry(9, term=7)
     assert restart(disk).read_one(GROUP, Index(9)) == entry(9, term=7)
+
+
+def test_a_segment_that_is_not_durable_yet_is_let_be() -> None:
+    # given carried entries that fill a segment, sealed and not committed, and a second segment begun
+    store = open_store(new_disk())
+    store.stage_carried(GROUP, entries(1, 20))
+    first = store.seal()
+    store.stage_entries(OTHER, entries(1, 20))
+    second = store.seal()
+    assert first is not None
+    assert second is not None
+
+    # when compaction looks for segments that nothing refers to
+    assert not store.compaction_step(10_000)
+    assert store.seal() is None
+
+    # then the entries are there when they are durable
+    store.commit(first)
+    store.commit(second)
+    compact(store)
+    assert [store.read_one(GROUP, Index(i)) for i in (1, 20)] == [entry(1), entry(20)]

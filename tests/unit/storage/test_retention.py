@@ -69,6 +69,24 @@ def test_a_change_between_two_slices_is_not_lost() -> None:
     assert {number: book.live for number, book in books.segments.items()} == {1: 1, 2: 0, 3: 0, 4: 0, 5: 3}
 
 
+def test_an_entry_that_arrives_where_the_job_has_passed_is_kept_if_live() -> None:
+    # given a job half done, in whose first range an entry is missing
+    books = books_with(40)
+    retention = Retention(books, slice_ranges=1)
+    retention.start(5, [(1, 3), (9, 9)], upto=40)
+    while retention.pending:
+        retention.slice()
+    retention.start(5, [(1, 5), (9, 9)], upto=40)
+    retention.slice()
+
+    # when it arrives
+    books.carry(5, 4, (5 << 32) + 44)
+    finish(retention)
+
+    # then it is there
+    assert list(books.group(5).index.old_indexes) == [1, 2, 3, 4, 9]
+
+
 def test_nothing_live_forgets_everything() -> None:
     books = books_with(20)
     retention = Retention(books)

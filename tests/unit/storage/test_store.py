@@ -279,31 +279,6 @@ def test_batches_are_committed_in_order() -> None:
         store.commit(second)
 
 
-def test_entries_leave_memory_only_when_they_are_durable() -> None:
-    # given no room in the cache
-    store = open_store(new_disk())
-    store.stage_entries(GROUP, entries(1, 50))
-    batch = store.seal()
-    assert batch is not None
-    assert store.seal() is None
-    assert store.stats().cached_bytes > 5_000
-
-    # when the batch is durable
-    store.commit(batch)
-    assert store.seal() is None
-
-    # then they are read from the disk
-    assert store.stats().cached_bytes == 0
-    assert log_of(store) == entries(1, 50)
-
-
-def test_replaced_entries_do_not_stay_in_memory() -> None:
-    store = open_store(new_disk())
-    for term in range(1, 30):
-        store.stage_entries(GROUP, entries(1, 10, term))
-    assert store.stats().cached_bytes == sum(len(e.data) + 120 for e in entries(1, 10, term=29))
-
-
 def test_a_directory_serves_one_process() -> None:
     disk = new_disk()
     store = open_store(disk)

@@ -1,0 +1,88 @@
+"""What is found where while batches are staged, sealed and committed out of step."""
+
+from __future__ import annotations
+
+from broker.base.ids import Index
+from tests.unit.storage.small_store import GROUP, commit, entries, entry, log_of, mark_at, new_disk, open_store
+
+
+def test_entries_leave_memory_only_when_they_are_durable() -> None:
+    # given no room in the cache
+    store = open_store(new_disk())
+    store.stage_entries(GROUP, entries(1, 50))
+    batch = store.seal()
+    assert batch is not None
+    assert store.seal() is None
+    assert store.stats().cached_bytes > 5_000
+
+    # when the batch is durable
+    store.commit(batch)
+    assert store.seal() is None
+
+    # then they are read from the disk
+    assert store.stats().cached_bytes == 0
+    assert log_of(store) == entries(1, 50)
+
+
+def test_replaced_entries_do_not_stay_in_memory() -> None:
+    store = open_store(new_disk())
+    for term in range(1, 30):
+        store.stage_entries(GROUP, entries(1, 10, term))
+    assert store.stats().cached_bytes == sum(len(e.data) + 120 for e in entries(1, 10, term=29))
+
+
+def test_entries_replaced_while_their_batch_was_written_keep_their_replacement_in_memory() -> None:
+    # given a batch under way, of which the tail is replaced in the next one
+    store = open_store(new_disk())
+    store.stage_entries(GROUP, entries(1, 10))
+    first = store.seal()
+    store.stage_entries(GROUP, entries(5, 6, term=2))
+    second = store.seal()
+    assert first is not None
+    assert second is not None
+
+    # when only the first is durable
+    store.commit(first)
+    assert store.seal() is None
+
+    # then the replacement is still read from memory
+    assert log_of(store) == [*entries(1, 4), *entries(5, 6, term=2)]
+
+
+def test_old_entries_stay_readable_through_a_reset_before_they_are_durable() -> None:
+    # given an entry that a snapshot refers to, sealed and not durable, and then a reset
+    store = open_store(new_disk())
+    store.stage_entries(GROUP, entries(1, 4))
+    store.retain(GROUP, Index(2), [(Index(1), Index(1))], Index(3))
+    first = store.seal()
+    store.stage_reset(GROUP, mark_at(9), store.begin_snapshot(GROUP, mark_at(9)).finish())
+    assert first is not None
+
+    # then it is found before and after each becomes durable
+    assert store.read_one(GROUP, Index(1)) == entry(1)
+    store.commit(first)
+    assert store.read_one(GROUP, Index(1)) == entry(1)
+    commit(store)
+    assert store.seal() is None
+    assert [store.read_one(GROUP, Index(i)) for i in (1, 2, 3)] == [entry(1), None, None]
+
+
+def test_a_carried_entry_outlasts_the_batch_of_the_one_it_supersedes() -> None:
+    # given entry 2 of the log under way, and the committed entry 2 carried behind it
+    store = open_store(new_disk())
+    store.stage_entries(GROUP, entries(1, 3))
+    first = store.seal()
+    store.stage_carried(GROUP, [entry(2, term=9)])
+    store.stage_reset(GROUP, mark_at(5, 9), store.begin_snapshot(GROUP, mark_at(5, 9)).finish())
+    second = store.seal()
+    assert first is not None
+    assert second is not None
+
+    # when the first becomes durable
+    store.commit(first)
+    assert store.seal() is None
+
+    # then the carried one is still found
+    assert store.read_one(GROUP, Index(2)) == entry(2, term=9)
+    store.commit(second)
+    assert store.read_one(GROUP, Index(2)) == entry(2, term=9)
