@@ -112,6 +112,12 @@ class QueuesAgainstNaive(RuleBasedStateMachine):
         if handles:
             self._apply(commands.Delete(queue, tuple(handles)))
 
+    @rule(queue=queue_ids, keep=st.integers(0, 2))
+    def delete_all_but_few(self, queue: QueueId, keep: int) -> None:
+        handles = self.handles[queue][-12:][keep:]
+        if handles:
+            self._apply(commands.Delete(queue, tuple(handles)))
+
     @rule(step=steps, queue=queue_ids, data=st.data())
     def change_visibility(self, step: int, queue: QueueId, data: st.DataObject) -> None:
         self.at += step
