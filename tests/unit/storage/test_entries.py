@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from broker.base.ids import Index
-from tests.unit.storage.small_store import GROUP, commit, entries, entry, log_of, mark_at, new_disk, open_store
+from broker.storage.store import StorageSettings
+from tests.unit.storage.small_store import GROUP, OTHER, commit, entries, entry, log_of, mark_at, new_disk, open_store
 
 
 def test_entries_leave_memory_only_when_they_are_durable() -> None:
@@ -86,3 +87,22 @@ def test_a_carried_entry_outlasts_the_batch_of_the_one_it_supersedes() -> None:
     assert store.read_one(GROUP, Index(2)) == entry(2, term=9)
     store.commit(second)
     assert store.read_one(GROUP, Index(2)) == entry(2, term=9)
+
+
+def test_making_room_spares_the_replacement_of_entries_that_may_go() -> None:
+    # given durable entries in memory, their tail replaced by entries that are not durable
+    settings = StorageSettings(segment_bytes=4_096, cache_bytes=3_000, spare_segments=1)
+    store = open_store(new_disk(), settings)
+    store.stage_entries(GROUP, entries(1, 10))
+    commit(store)
+    assert store.seal() is None
+    store.stage_entries(GROUP, entries(5, 6, term=2))
+
+    # when others take the room
+    store.stage_entries(OTHER, entries(1, 20))
+    assert store.seal() is not None
+    assert store.seal() is None
+
+    # then what is durable has gone from memory, and the replacement has not
+    assert store.stats().cached_bytes == sum(len(e.data) + 120 for e in [*entries(5, 6), *entries(1, 20)])
+    assert log_of(store) == [*entries(1, 4), *entries(5, 6, term=2)]

@@ -143,3 +143,18 @@ def test_a_finished_snapshot_is_not_removed_by_abort() -> None:
     assert store.bounds(GROUP) == (Index(6), Index(5))
     with pytest.raises(ValueError, match="is finished or aborted"):
         writer.finish()
+
+
+def test_a_snapshot_that_counts_survives_a_loss_of_power() -> None:
+    for seed in range(8):
+        # given a snapshot whose mark is durable
+        disk = new_disk(seed)
+        store = open_store(disk)
+        append(store, 1, 5)
+        take_snapshot(store, 4, [], 4, PIECES)
+
+        # when power fails
+        disk.lose_power()
+
+        # then it is whole
+        assert tuple(pieces_of(open_store(disk))) == PIECES
