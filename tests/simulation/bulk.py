@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from broker.storage.store import Store
-
 from broker.base.ids import NodeId
 from broker.replication import inputs, transfer
+from broker.storage.store import Store
 from tests.simulation.network import SILENCE, Network
 from tests.simulation.world import World
 

@@ -17,7 +17,7 @@ from broker.machine import envelope
 from broker.machine.contract import Wake
 from broker.machine.envelope import RequestId
 from broker.machine.replicated import ReplicatedMachine
-from broker.raft.messages import Append, AppendReply, VoteReply
+from broker.raft.messages import Append
 from broker.raft.types import RaftConfig, Role
 from broker.replication import frames, inputs
 from broker.replication.node_core import NodeCore
@@ -30,6 +30,7 @@ from tests.simulation.drive import Drive
 from tests.simulation.fake_disk import PowerLoss
 from tests.simulation.faults import Rates
 from tests.simulation.network import Network
+from tests.simulation.traffic import Traffic
 from tests.simulation.world import MILLISECOND, SECOND, World
 
 Answered = Callable[[inputs.Answer], None]
@@ -73,6 +74,7 @@ class SimulatedNode:
         self._cluster = cluster
         self._world = cluster.world
         self._drive = drive
+        self._traffic = Traffic(cluster.world)
         self._chance = cluster.world.chance(f"node {name}")
         drift = cluster.rates.drift
         skew = cluster.rates.clock_jump_max
@@ -256,19 +258,9 @@ class SimulatedNode:
         messages = frames.decode(payload).messages
         for group, message in messages:
             if type(message) is Append and message.entries:
-                self._count_conflict(group, message)
+                raft = self.running.replicas[group].raft
+                self._traffic.append_arrived(group, message, raft, self._drive.store)
         self._handle(inputs.FrameArrived(NodeId(peer), messages))
-
-    def _count_conflict(self, group: GroupId, message: Append) -> None:
-        """Entries of another leader's stand where these belong: they will be replaced if the message is heard."""
-        raft = self.running.replicas[group].raft
-        for entry in message.entries:
-            if entry.index > raft.last_index:
-                return
-            known = self._drive.store.term_at(group, entry.index)
-            if known is not None and known != entry.term and message.term >= raft.term:
-                self._world.counts["log conflict"] += 1
-                return
 
     def _propose(
         self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered
@@ -292,7 +284,7 @@ class SimulatedNode:
         turn = core.turn(self.clock.instant())
         for peer, messages in turn.frames.items():
             for payload in frames.encode(messages):
-                self._tell_frame(peer, payload, messages)
+                self._traffic.sent(self.name, peer, payload, messages)
                 self._cluster.network.send(self.name, peer, payload)
         if turn.batch is not None:
             self._writing = turn.batch
@@ -310,18 +302,6 @@ class SimulatedNode:
             self._world.counts["turns with more to apply"] += 1
             self._soon()
         self._arm()
-
-    def _tell_frame(self, peer: NodeId, payload: bytes, messages: list[Any]) -> None:
-        world = self._world
-        world.note_bytes(payload)
-        for group, message in messages:
-            kind = type(message)
-            if kind is VoteReply and message.pre and not message.granted:
-                world.counts["pre-vote rejection"] += 1
-            elif kind is AppendReply and not message.matched:
-                world.counts["append refused"] += 1
-            if world.traced:
-                world.tell(self.name, "->", peer, group, message)
 
     def _commit(self, batch: Batch) -> None:
         self._drive.store.commit(batch)
