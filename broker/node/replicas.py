@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
 from broker.base.addresses import split_address
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
@@ -66,7 +67,7 @@ class Replicas:
         self._groups = groups
         me = NodeId(settings.node)
         storage = StorageSettings(segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes)
-        disk = SystemDisk(Path(settings.data_dir))
+        disk = SystemDisk(Path(settings.data_dir), microseconds)
         self.store = Store(disk, storage, node=me, cluster=settings.cluster)
         self.core = NodeCore(me, self.store, machine_of, _raft_config(settings), _replica_settings(settings), random)
         at = Instant(clock.monotonic(), clock.wall())

@@ -73,6 +73,7 @@ class Replica:
         self._installing: SnapshotMark | None = None
         if mark.index:
             self._load_machine()
+            store.retain(group, mark.index, self.machine.live_entries(), raft.first_index)
 
     # --- the three verbs
 
