@@ -45,7 +45,7 @@ class Batch:
         self.left = len(keys)
         self.first = 0
         """No key before this position is held."""
-        self.floor = len(keys) // 4 if len(keys) > LARGE_BATCH else 1
+        self.floor = max(1, len(keys) // 4) if len(keys) > LARGE_BATCH else 1
         """With fewer left than this it is worth rewriting (or over)."""
 
     def row(self, key: int, sent: int) -> Row:
