@@ -8,6 +8,7 @@ follows a batch proves that the batch was whole. After a failed write or sync no
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -155,4 +156,6 @@ class Wal:
         for number, size in batch.freed:
             self._pool.release(number, size)
         for name in batch.stale_snapshots:
-            self._disk.delete(layout.snapshot_path(name))
+            # One mark may be written twice, by this replica and by a leader's transfer; both ask for its removal.
+            with suppress(FileNotFoundError):
+                self._disk.delete(layout.snapshot_path(name))

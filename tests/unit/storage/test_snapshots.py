@@ -158,3 +158,23 @@ def test_a_snapshot_that_counts_survives_a_loss_of_power() -> None:
 
         # then it is whole
         assert tuple(pieces_of(open_store(disk))) == PIECES
+
+
+def test_a_snapshot_of_one_mark_that_was_written_twice_goes_once() -> None:
+    # given a snapshot about to be removed, whose like then arrives from a leader under the same name
+    disk = new_disk()
+    store = open_store(disk)
+    append(store, 1, 9)
+    take_snapshot(store, 4, [], 4)
+    writer = store.begin_snapshot(GROUP, mark_at(6))
+    store.stage_snapshot_mark(GROUP, mark_at(6), writer.finish())
+    batch = store.seal()
+    assert batch is not None
+    store.begin_snapshot(GROUP, mark_at(4)).finish()
+    store.commit(batch)
+
+    # when a newer one counts for good
+    take_snapshot(store, 8, [], 8)
+
+    # then only that is left, and nothing failed
+    assert disk.names(layout.SNAPSHOTS) == ["1-8-1.snap"]
