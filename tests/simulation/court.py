@@ -70,25 +70,25 @@ class Court:
             model = self._models[group] = QueueModel()
         return model
 
-    def applied(self, node: str, group: int, index: int, term: int | None, data: bytes, applied: Applied) -> None:
+    def applied(self, node: str, group: int, index: int, data: bytes, applied: Applied) -> bool:
+        """True if no machine had applied at this index before."""
         now = Application(data, applied.reply, applied.effects, node)
         if not self.history.applied(group, index, now):
-            return
-        if term is not None:
-            self.completeness.applied(group, index, term)
+            return False
         entry = envelope.decode(data)
         at = self._times[group] = max(self._times.get(group, 0), entry.at)
         self._world.note("applied", group, index, entry.room, applied.reply)
         if entry.room == envelope.TICK_ROOM:
             self._world.counts["tick"] += 1
-            return
+            return True
         if entry.request is not None:
             request = (entry.request.session, entry.request.number)
             if not self.requests.applied(group, index, request, applied.reply):
                 self._world.counts["request retry deduplicated"] += 1
-                return
+                return True
         if entry.room == QUEUES:
             self._judge(group, index, at, _command_decoder.decode(entry.command), applied.reply)
+        return True
 
     def counted(self, node: str, group: int, applied: int, question: Any, answer: Any) -> None:
         """A machine that had applied up to ``applied`` answered. Counts are told as of the machine's time."""
@@ -130,7 +130,8 @@ class Court:
 
 
 class ObservedMachine:
-    """A group's real machine on one node, whose every step the court sees. ``term_at`` tells the term of an entry."""
+    """A group's real machine on one node, whose every step the court sees. ``terms`` tells the term of an entry and
+    that of the replica."""
 
     def __init__(
         self,
@@ -138,10 +139,10 @@ class ObservedMachine:
         node: str,
         group: GroupId,
         machine: ReplicatedMachine,
-        term_at: Callable[[int], int | None],
+        terms: Callable[[int], tuple[int, int]],
     ) -> None:
         self._court = court
-        self._term_at = term_at
+        self._terms = terms
         self._node = node
         self._group = group
         self._machine = machine
@@ -150,7 +151,9 @@ class ObservedMachine:
     def apply(self, data: bytes, index: Index) -> Applied:
         applied = self._machine.apply(data, index)
         self.applied = index
-        self._court.applied(self._node, self._group, index, self._term_at(index), data, applied)
+        if self._court.applied(self._node, self._group, index, data, applied):
+            term, known_in = self._terms(index)
+            self._court.completeness.applied(self._group, index, term, known_in)
         if index % _DUMP_EVERY == 0:
             self.compare()
         return applied

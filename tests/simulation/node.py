@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from broker.base.ids import GroupId, NodeId
+from broker.base.ids import GroupId, Index, NodeId
 from broker.machine import envelope
 from broker.machine.contract import Wake
 from broker.machine.envelope import RequestId
@@ -373,7 +373,7 @@ class SimulatedNode:
         court = self._cluster.court
         drive = self._drive
 
-        def term_at(index: int) -> int | None:
-            return drive.store.term_at(group, index)
+        def terms(index: int) -> tuple[int, int]:
+            return drive.store.term_at(group, Index(index)) or 0, self.running.replicas[group].raft.term
 
-        return ObservedMachine(court, self.name, group, self._cluster.machine_of(group), term_at)
+        return ObservedMachine(court, self.name, group, self._cluster.machine_of(group), terms)
