@@ -45,7 +45,7 @@ def run(
 
 @app.command("bench")
 def bench(
-    messages: Annotated[int, typer.Option(help="Messages of each measurement.")] = 100_000, folder: Folder = None
+    messages: Annotated[int, typer.Option(help="Messages of each measurement.")] = 200_000, folder: Folder = None
 ) -> None:
     """Measure the processor time per message of a three-zone cluster."""
     _run(benching.bench(messages, folder, Console()))

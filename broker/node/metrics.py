@@ -88,7 +88,6 @@ def _register_queues(registry: Registry, replicas: Replicas) -> None:
 
 def _register_node(registry: Registry, replicas: Replicas) -> None:
     engine, store = replicas.engine, replicas.store
-    synced = registry.histogram("broker_fsync_seconds", "Time of a sync of the write-ahead log.")
 
     def storage() -> Reading:
         stats = store.stats()
@@ -109,6 +108,8 @@ def _register_node(registry: Registry, replicas: Replicas) -> None:
     registry.gauges(
         "broker_storage_bytes", "Bytes of the write-ahead log, by kind, and free on its disk.", ("kind",), storage
     )
+    # Registered after the reading that feeds it: they are read in this order.
+    synced = registry.histogram("broker_fsync_seconds", "Time of a sync of the write-ahead log.")
     registry.counters("broker_engine", "What the replication engine has done, by kind.", ("kind",), engine_counts)
     registry.counters(
         "broker_elections_won", "Elections won by this node.", (), lambda: [((), engine.counts.elections_won)]

@@ -31,6 +31,8 @@ from broker.telemetry import logs
 
 _log = logs.get(__name__)
 
+GATHERING_SECONDS = 0.001
+
 
 class EngineSettings(msgspec.Struct, frozen=True):
     fsync: Literal["thread", "loop"] = "thread"
@@ -96,6 +98,7 @@ class Engine:
         self._timeouts = Timeouts()
         self._token = 0
         self._scheduled = False
+        self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Millis | None = None
         self._leader_waiters: dict[GroupId, list[asyncio.Future[None]]] = {}
@@ -142,7 +145,10 @@ class Engine:
         at = self.instant()
         self._timeouts.add(token, Millis(at.now + timeout))
         self.core.handle(make(token), at)
-        self._soon()
+        if size and self.core.writing:
+            self._gather()
+        else:
+            self._soon()
         try:
             return await future
         finally:
@@ -211,8 +217,17 @@ class Engine:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
+    def _gather(self) -> None:
+        """A proposal that comes while a batch is on its way to the disk gains nothing from a turn of its own: the next
+        batch takes it along. A slow disk does not hold it up for long."""
+        if not self._scheduled and self._gathering is None:
+            self._gathering = self._loop.call_later(GATHERING_SECONDS, self._soon)
+
     def _turn(self) -> None:
         self._scheduled = False
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
         if self._closed:
             return
         self.counts.turns += 1
