@@ -264,8 +264,14 @@ class Client:
     # --- the cluster
 
     async def status(self) -> ClusterStatus:
-        """Nodes, groups, leaders and lag, as the first node that answers knows them. Raises Unavailable."""
+        """Nodes, groups, leaders and lag, as the first node that answers knows them. Raises Unavailable.
+
+        The client is connected to all of them from then on.
+        """
         response = await self._caller.call(lambda node: node.cluster.GetStatus, cluster_pb2.GetStatusRequest())
+        for node in response.nodes:
+            if node.client_address:
+                self._channels.at(node.client_address)
         return status_of(response)
 
     async def hand_over(self, node: str, timeout: float = 5.0) -> HandedOver:
@@ -292,8 +298,6 @@ class Client:
     async def _learn_nodes(self) -> None:
         """Connects to the nodes that the caller did not name, so that they are at hand when a leader is lost."""
         try:
-            for node in (await self.status()).nodes:
-                if node.client_address:
-                    self._channels.at(node.client_address)
+            await self.status()
         except BrokerError:
             return  # whoever makes a call meets the same error
