@@ -77,6 +77,8 @@ class Writing:
         except BrokenPipeError:
             raise
         except OSError as error:
+            if self._stream is sys.stdout.buffer:
+                _drop_what_stdout_holds()
             raise InvalidArgument(f"stdout cannot be written: {error.strerror or error}") from None
 
 
@@ -136,8 +138,8 @@ async def follow(
 
 
 def _nobody_reads() -> int:
-    """As other tools of a pipeline: end without a word. What Python holds for stdout goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """As other tools of a pipeline: end without a word."""
+    _drop_what_stdout_holds()
     return 0
 
 
@@ -165,3 +167,8 @@ def _json(message: Written) -> bytes:
             "sent_at": message.sent_at,
         }
     )
+
+
+def _drop_what_stdout_holds() -> None:
+    """It could not be written and never will be; Python would try again when it ends, and end with an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
