@@ -42,7 +42,7 @@ def cluster(
     """Start a cluster on this machine and keep it running until Ctrl-C. Its data stays.
 
     [dim]broker cluster --zones 3[/dim]
-    [dim]broker cluster --zones 3 --no-restart --data /tmp/try --base-port 5001[/dim]
+    [dim]broker cluster --zones 3 --no-restart --data try --base-port 5001[/dim]
     """
     if fsync not in ("thread", "loop"):
         raise typer.BadParameter(f"--fsync is {fsync!r}; it must be thread or loop")

@@ -24,7 +24,7 @@ def dev(
     One node is one copy: for replication use [bold]broker cluster[/bold].
 
     [dim]broker dev[/dim]
-    [dim]broker dev --data /tmp/try --base-port 5001[/dim]
+    [dim]broker dev --data try --base-port 5001[/dim]
     """
 
     async def work(stop: asyncio.Event) -> int:
