@@ -52,6 +52,11 @@ class Frontage:
             os.urandom,
         )
 
+    @property
+    def settled(self) -> bool:
+        """The directory has content, so that clients can be served."""
+        return self._services.controller.settled
+
     async def start(self) -> None:
         """Raises OSError for an address that cannot be bound or a certificate that cannot be read."""
         await self._server.start()

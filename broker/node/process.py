@@ -80,7 +80,7 @@ class Node:
         self._frontage = Frontage(
             settings, nodes, groups, self._replicas.groups, scope, registry, failure.set, version("threefold")
         )
-        self._health = Health(self._replicas.groups)
+        self._health = Health(self._replicas.groups, lambda: self._frontage.settled)
         register(registry, self._replicas)
 
         async def metrics() -> tuple[int, str, bytes]:

@@ -29,11 +29,13 @@ Finish = Callable[[Resource, Millis], Awaitable[None]]
 
 
 class ControllerSettings(msgspec.Struct, frozen=True):
-    """Milliseconds. ``interval`` between two rounds; ``unfinished_after``: how old a creation or deletion must be
+    """Milliseconds. ``interval`` between two rounds, ``first_interval`` until the directory has content;
+    ``unfinished_after``: how old a creation or deletion must be
     to count as interrupted; ``step_time``: what one step may take. ``lag``: entries that a replica may be behind to be
     given a leadership."""
 
     interval: Millis = Millis(2 * SECOND)
+    first_interval: Millis = Millis(50)
     unfinished_after: Millis = Millis(10 * SECOND)
     step_time: Millis = Millis(5 * SECOND)
     lag: int = 1_000
@@ -63,6 +65,8 @@ class Controller:
         self._first_nodes = topology.nodes
         self._first_groups = topology.groups
         self._bootstrapped = False
+        self.settled = False
+        """This node has seen the directory with content: names can be looked up and placed."""
 
     async def run(self) -> None:
         """Until cancelled. A round that fails is logged and the next one tries again: the cluster may be in trouble."""
@@ -71,7 +75,7 @@ class Controller:
                 await self.round()
             except BrokerError as error:
                 _logger.info("controller: %s", error)
-            await self._pause(self._settings.interval)
+            await self._pause(self._settings.interval if self.settled else self._settings.first_interval)
 
     async def round(self) -> None:
         """One look at everything. Raises BrokerError when the directory cannot be asked."""
@@ -79,6 +83,7 @@ class Controller:
             await self._lead_directory()
         topology = await self._directory.topology(self._deadline())
         self._topology.learn(topology)
+        self.settled = self.settled or bool(topology.nodes)
         if topology.nodes and self._me not in topology.nodes:
             await self._directory.tell(RegisterNode(self._me), self._deadline())
         await self._give_back_one()
