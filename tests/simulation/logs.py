@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from broker.storage.store import Store
-
 from broker.base.ids import GroupId, Index
 from broker.raft.group import RaftGroup
+from broker.storage.store import Store
 
 
 class ReplicaLog:
