@@ -20,6 +20,7 @@ from rich.table import Table
 
 from broker.aio.runner import run
 from broker.aio.tasks import TaskScope
+from broker.base.errors import Unavailable
 from broker.base.ids import NodeId
 from broker.base.limits import KIB, MIB
 from broker.transport.contract import MeshListener
@@ -77,8 +78,8 @@ class Counting(MeshListener):
         self.connected.clear()
         self.arrived.set()
 
-    async def bulk_received(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
-        raise NotImplementedError("frames are measured, not bulk transfers")
+    async def bulk_received(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:  # noqa: ARG002
+        raise Unavailable("frames are measured here; bulk transfers are refused")
 
 
 class Answering(Counting):
