@@ -19,8 +19,9 @@ from rich.table import Table
 from broker.base.ids import Index, QueueId
 from broker.base.instants import MINUTE, Millis, WallMillis
 from broker.domain.queues import commands
-from broker.domain.queues.commands import Deliveries, Handle, Message, QueueAttributes
+from broker.domain.queues.commands import Deliveries
 from broker.domain.queues.machine import ROOM, QueueMachine
+from broker.domain.queues.model import Handle, Message, QueueAttributes
 from broker.machine import envelope
 from broker.machine.envelope import Envelope, RequestId
 from broker.machine.replicated import ReplicatedMachine

@@ -20,7 +20,8 @@ from broker.aio.system_clock import SystemClock, microseconds
 from broker.aio.tasks import TaskScope
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
-from broker.domain.queues.commands import CreateQueue, Message, QueueAttributes, Send
+from broker.domain.queues.commands import CreateQueue, Send
+from broker.domain.queues.model import Message, QueueAttributes
 from broker.node.replicas import Replicas, founding_topology
 from broker.node.settings import NodeSettings
 from broker.telemetry.metrics import Registry

@@ -80,6 +80,83 @@ class OverLimit(CallerError):
     retryable = True
 
 
+class MessageGroupRequired(CallerError):
+    """A FIFO queue takes no message without a message group."""
+
+    code = "MessageGroupRequired"
+
+
+class DeduplicationIdRequired(CallerError):
+    """A FIFO queue without content-based deduplication takes no message without a deduplication id."""
+
+    code = "DeduplicationIdRequired"
+
+
+class NotForFifo(CallerError):
+    """FIFO queues do not have this, such as a delay or a schedule of single messages."""
+
+    code = "NotForFifo"
+
+
+class NotForStandard(CallerError):
+    """Only FIFO queues have this, such as deduplication."""
+
+    code = "NotForStandard"
+
+
+class NotScheduled(CallerError):
+    """The message is not waiting for an instant: it was never scheduled, is due already, or is gone."""
+
+    code = "NotScheduled"
+
+
+class DifferentGroups(CallerError):
+    """What was asked for works within one group only, and the queues named live in two."""
+
+    code = "DifferentGroups"
+
+
+class FixedAttribute(CallerError):
+    """This attribute cannot be changed after creation, or not in this way."""
+
+    code = "FixedAttribute"
+
+
+class RedriveTargetInvalid(CallerError):
+    """The dead-letter queue named does not exist, is of another kind (FIFO or standard), or is the queue itself."""
+
+    code = "RedriveTargetInvalid"
+
+
+class RedriveNotAllowed(CallerError):
+    """The dead-letter queue's redrive allow policy does not admit this source queue."""
+
+    code = "RedriveNotAllowed"
+
+
+class NotDeadLetterQueue(CallerError):
+    """No queue names this one as its dead-letter queue, so there is nowhere to move its messages back to."""
+
+    code = "NotDeadLetterQueue"
+
+
+class MoveTaskRunning(CallerError):
+    """One move task per source queue at a time."""
+
+    code = "MoveTaskRunning"
+    retryable = True
+
+
+class MoveTaskNotFound(CallerError):
+    code = "MoveTaskNotFound"
+
+
+class MoveTaskNotRunning(CallerError):
+    """It has ended already."""
+
+    code = "MoveTaskNotRunning"
+
+
 class NodeNotFound(CallerError):
     code = "NodeNotFound"
 

@@ -1,7 +1,7 @@
 """Every number with a meaning, in one place. Sizes in bytes, times in milliseconds.
 
-Queue limits are those of the Amazon SQS Developer Guide, "Amazon SQS message quotas" and the API reference of
-CreateQueue, SendMessage, ReceiveMessage and ChangeMessageVisibility.
+Queue limits are those of the Amazon SQS Developer Guide, "Amazon SQS message quotas", "Amazon SQS fair queues", and the
+API reference of CreateQueue, SendMessage, ReceiveMessage, ChangeMessageVisibility and StartMessageMoveTask.
 """
 
 from __future__ import annotations
@@ -32,12 +32,41 @@ ATTRIBUTE_TYPE_MAX_LENGTH = 256
 PURGE_INTERVAL = MINUTE
 """SQS allows one PurgeQueue per queue in 60 seconds."""
 
+# FIFO queues
+DEDUPLICATION_INTERVAL = Millis(5 * MINUTE)
+"""SendMessage: a deduplication id is remembered so long. ReceiveMessage: so is a receive-attempt id."""
+MESSAGE_GROUP_MAX_LENGTH = 128
+DEDUPLICATION_ID_MAX_LENGTH = 128
+RECEIVE_ATTEMPT_MAX_LENGTH = 128
+DEFAULT_FIFO_STRIPES = 4
+"""Over how many groups a new queue of high throughput is spread, when the cluster has as many."""
+MAX_STRIPES = 64
+
+# Fair queues
+NOISY_IN_FLIGHT = 30
+"""A message group of a standard queue with fewer messages in flight is never noisy."""
+NOISY_PERCENT = 10
+"""Of the messages in flight; a message group with more is noisy, and waits while others have messages."""
+
+# Dead letters
+MAX_RECEIVE_COUNT = 1_000
+MAX_REDRIVE_SOURCES = 10
+MAX_MOVE_RATE = 500
+"""Messages per second of a move task (StartMessageMoveTask)."""
+MOVES_KEPT = 10
+"""Latest move tasks of a queue that are listed (ListMessageMoveTasks)."""
+MAX_MOVING = 1_000
+"""Messages that one move task has in the outbox at once."""
+REDRIVE_SUSPENSION = MINUTE
+"""How long dead letters stay where they are after the dead-letter queue refused one."""
+
 # Batches and frames of our own protocol
 MAX_BATCH_ENTRIES = 1_000
 MAX_BATCH_BYTES = 4 * MIB
 MAX_RECEIVE_MESSAGES = 1_000
 MAX_CREDIT = 10_000
 LIST_PAGE = 1_000
+MAX_BROWSE_PAGE = 1_000
 
 # Retried requests
 SESSION_WINDOW = 128

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from broker.base.ids import DIRECTORY_GROUP
-from broker.domain.queues.commands import AllQueues, Counts, Described
+from broker.domain.queues.model import Counts, Described
+from broker.domain.queues.questions import AllQueues
 from broker.node.replicas import Replicas
 from broker.telemetry.metrics import Reading, Registry
 

@@ -9,17 +9,9 @@ import msgspec
 
 from broker.base.ids import GroupId, NodeId, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues.commands import (
-    Counts,
-    CountsOf,
-    CreateQueue,
-    DeleteQueue,
-    Described,
-    Done,
-    PurgeQueue,
-    QueueAttributes,
-    UpdateQueue,
-)
+from broker.domain.queues.commands import CreateQueue, DeleteQueue, Done, PurgeQueue, UpdateQueue
+from broker.domain.queues.model import Counts, Described, QueueAttributes
+from broker.domain.queues.questions import CountsOf
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.replies import accepted, accepted_as

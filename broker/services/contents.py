@@ -13,7 +13,8 @@ import msgspec
 from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index
 from broker.base.limits import MIB
-from broker.domain.queues.commands import Command, Message, Send
+from broker.domain.queues.commands import Command, Send
+from broker.domain.queues.model import Message
 from broker.machine import envelope
 from broker.replication.groups import Groups
 

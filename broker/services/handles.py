@@ -11,7 +11,7 @@ from zlib import crc32
 
 from broker.base.errors import ReceiptHandleInvalid
 from broker.base.ids import QueueId
-from broker.domain.queues.commands import Handle
+from broker.domain.queues.model import Handle
 
 VERSION = 1
 _FIELDS = struct.Struct(">BQQIQ")

@@ -13,7 +13,8 @@ from broker.base.errors import CallerError, QueueExists, QueueNotFound, Unavaila
 from broker.base.ids import QueueId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import ActivateResource, ForgetResource, Resource, RetireResource
-from broker.domain.queues.commands import CreateQueue, DeleteQueue, QueueAttributes
+from broker.domain.queues.commands import CreateQueue, DeleteQueue
+from broker.domain.queues.model import QueueAttributes
 from broker.replication.groups import Groups
 from broker.services.administering import Administering, DescribeRequest, Description, Nothing, TellRequest
 from broker.services.directory import Directory

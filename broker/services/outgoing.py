@@ -12,7 +12,7 @@ import msgspec
 
 from broker.base.errors import CallerError, Refusal
 from broker.base.limits import MAX_MESSAGE_SIZE
-from broker.domain.queues.commands import Message
+from broker.domain.queues.model import Message
 from broker.domain.queues.validation import check_batch, check_delay, check_message
 
 _encoder = msgspec.msgpack.Encoder()

@@ -17,7 +17,8 @@ from broker.base.ids import GroupId, QueueId
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
-from broker.domain.queues.commands import PurgeQueue, QueueAttributes, Results
+from broker.domain.queues.commands import PurgeQueue, Results
+from broker.domain.queues.model import QueueAttributes
 from broker.domain.queues.validation import (
     check_batch,
     check_max_messages,

@@ -12,17 +12,9 @@ from broker.base.errors import BatchEmpty, BrokerError, InvalidArgument, OverLim
 from broker.base.ids import GroupId, MessageId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MIB
-from broker.domain.queues.commands import (
-    Attribute,
-    ChangeVisibility,
-    Deliveries,
-    Delivery,
-    Handle,
-    HasVisible,
-    Receive,
-    Refused,
-    Results,
-)
+from broker.domain.queues.commands import ChangeVisibility, Deliveries, Delivery, Receive, Refused, Results
+from broker.domain.queues.model import Attribute, Handle
+from broker.domain.queues.questions import HasVisible
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles

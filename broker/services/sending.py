@@ -10,7 +10,9 @@ import msgspec
 from broker.base.errors import MessageTooLong, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues.commands import AttributesOf, Described, Send, Sent
+from broker.domain.queues.commands import Send, Sent
+from broker.domain.queues.model import Described
+from broker.domain.queues.questions import AttributesOf
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.outgoing import Packed

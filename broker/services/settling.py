@@ -12,7 +12,8 @@ import msgspec
 from broker.base.errors import BrokerError, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
-from broker.domain.queues.commands import ChangeVisibility, Delete, Handle, Results
+from broker.domain.queues.commands import ChangeVisibility, Delete, Results
+from broker.domain.queues.model import Handle
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles

@@ -14,6 +14,7 @@ import msgspec
 from broker.base.ids import GroupId, Index
 from broker.base.instants import WallMillis
 from broker.domain.queues import commands as queues
+from broker.domain.queues import model, questions
 from broker.machine import envelope
 from broker.machine.contract import Applied
 from broker.machine.replicated import ReplicatedMachine
@@ -39,7 +40,7 @@ _DUMP_EVERY = 64
 _command_decoder = msgspec.msgpack.Decoder(queues.Command)
 
 
-_messages_decoder = msgspec.msgpack.Decoder(list[queues.Message])
+_messages_decoder = msgspec.msgpack.Decoder(list[model.Message])
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ class Court:
     def counted(self, node: str, group: int, applied: int, question: Any, answer: Any) -> None:
         """A machine that had applied up to ``applied`` answered. Counts are told as of the machine's time."""
         self._world.counts["read index"] += 1
-        if type(question) is queues.CountsOf and applied == self.history.head(group):
+        if type(question) is questions.CountsOf and applied == self.history.head(group):
             self.counts.counted(self.model(group), question, answer, self._times.get(group, 0), node)
 
     def placed(self, name: str, found: Any) -> None:

@@ -12,6 +12,7 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, QueueId, Zone
 from broker.base.instants import Millis
 from broker.domain.directory import commands as directory
 from broker.domain.queues import commands as queues
+from broker.domain.queues import model, questions
 from tests.simulation.client import Change, Client, Pause, Read, Story
 from tests.simulation.court import DIRECTORY, QUEUES, Court, Received
 from tests.simulation.world import MILLISECOND, SECOND, World
@@ -113,7 +114,7 @@ class Workload:
         while type(placed) is not directory.Placed:
             placed = yield Change(DIRECTORY_GROUP, DIRECTORY, directory.PlaceResource("queue", name))
         resource = placed.resource
-        attributes = queues.QueueAttributes(visibility_timeout=Millis(self._load.visibility))
+        attributes = model.QueueAttributes(visibility_timeout=Millis(self._load.visibility))
         queue = OpenQueue(name, QueueId(resource.id), resource.group)
         while (
             type((yield Change(queue.group, QUEUES, queues.CreateQueue(queue.id, name, attributes)))) is not queues.Done
@@ -138,7 +139,7 @@ class Workload:
             delays = None
             if self._chance.random() < 0.2:
                 delays = tuple(self._chance.choice((0, 100, 1_500)) for _ in bodies)
-            messages = [queues.Message(body) for body in bodies]
+            messages = [model.Message(body) for body in bodies]
             raw = msgspec.Raw(_encoder.encode(messages))
             send = queues.Send(queue.id, len(bodies), max(map(len, bodies)), delays, raw)
             self._court.conservation.sent(queue.name, bodies)
@@ -174,11 +175,11 @@ class Workload:
                 return
         yield Change(queue.group, QUEUES, queues.Delete(queue.id, handles))
 
-    def _take(self, queue: OpenQueue, received: Received) -> tuple[queues.Handle, ...]:
+    def _take(self, queue: OpenQueue, received: Received) -> tuple[model.Handle, ...]:
         for delivery, body in received.messages:
             birth = (queue.group, delivery.index, delivery.slot)
             self._court.conservation.received(queue.name, body, birth)
-        return tuple(queues.Handle(d.index, d.slot, d.receipt) for d, _ in received.messages)
+        return tuple(model.Handle(d.index, d.slot, d.receipt) for d, _ in received.messages)
 
     def _count(self) -> Story:
         while not self.ended:
@@ -186,10 +187,10 @@ class Workload:
             yield from self._read_counts(queue)
             yield self._think()
 
-    def _read_counts(self, queue: OpenQueue) -> Generator[Any, Any, queues.Counts | None]:
+    def _read_counts(self, queue: OpenQueue) -> Generator[Any, Any, model.Counts | None]:
         least = self._court.reads.begin(queue.name)
-        counts = yield Read(queue.group, QUEUES, queues.CountsOf(queue.id))
-        if type(counts) is not queues.Counts:
+        counts = yield Read(queue.group, QUEUES, questions.CountsOf(queue.id))
+        if type(counts) is not model.Counts:
             return None
         self._court.reads.end(queue.name, least, counts.sent_total, "a leader")
         return counts

@@ -1,4 +1,4 @@
-"""What a queue machine can be told, asked, and what it answers.
+"""What a queue machine can be told, and what it answers.
 
 Encoded with msgspec as arrays; the tag says which. Fields are only ever appended, with defaults, so that nodes of two
 versions can share a log.
@@ -9,71 +9,34 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.errors import Refusal
-from broker.base.ids import QueueId
+from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.base.limits import (
-    DEFAULT_DELAY,
-    DEFAULT_MESSAGE_SIZE_LIMIT,
-    DEFAULT_RECEIVE_WAIT,
-    DEFAULT_RETENTION,
-    DEFAULT_VISIBILITY_TIMEOUT,
-)
-
-
-class Attribute(msgspec.Struct, frozen=True, array_like=True):
-    """A typed message attribute: ``type`` is String, Number or Binary, optionally with a ``.custom`` label."""
-
-    name: str
-    type: str
-    value: bytes
-
-
-class Message(msgspec.Struct, frozen=True, array_like=True):
-    """What a sender sent. Stored once, in the log, inside the Send command."""
-
-    body: bytes
-    attributes: tuple[Attribute, ...] = ()
-
-    def size(self) -> int:
-        """Bytes counted against the limit: body plus names, types and values of the attributes."""
-        return len(self.body) + sum(len(a.name.encode()) + len(a.type.encode()) + len(a.value) for a in self.attributes)
-
-
-class QueueAttributes(msgspec.Struct, frozen=True, array_like=True):
-    """Times in milliseconds, sizes in bytes."""
-
-    visibility_timeout: Millis = DEFAULT_VISIBILITY_TIMEOUT
-    delay: Millis = DEFAULT_DELAY
-    retention: Millis = DEFAULT_RETENTION
-    message_size_limit: int = DEFAULT_MESSAGE_SIZE_LIMIT
-    receive_wait: Millis = DEFAULT_RECEIVE_WAIT
-
-
-class Handle(msgspec.Struct, frozen=True, array_like=True, order=True):
-    """One delivery of one message: where the message is, and ``receipt``, the log index of the receive that made it.
-    A message received again has another receipt, so a stale handle never matches."""
-
-    index: int
-    slot: int
-    receipt: int
-
-
-# --- commands
+from broker.domain.queues.model import Handle, QueueAttributes, Target
 
 
 class _Command(msgspec.Struct, frozen=True, array_like=True):
     queue: QueueId
 
 
+# --- the queue as a whole
+
+
 class CreateQueue(_Command, frozen=True, tag=1):
-    """Idempotent for equal attributes; refuses QueueExists for others."""
+    """Idempotent for equal attributes; refuses QueueExists for others. ``groups``: of its stripes, the home group
+    first. ``target``: the queue that the redrive policy names, found."""
 
     name: str
     attributes: QueueAttributes
+    groups: tuple[GroupId, ...] = ()
+    target: Target | None = None
 
 
 class UpdateQueue(_Command, frozen=True, tag=2):
+    """As CreateQueue; empty ``groups``: as they are."""
+
     attributes: QueueAttributes
+    groups: tuple[GroupId, ...] = ()
+    target: Target | None = None
 
 
 class DeleteQueue(_Command, frozen=True, tag=3):
@@ -84,25 +47,36 @@ class PurgeQueue(_Command, frozen=True, tag=4):
     """Drops every message sent before it. Refuses PurgeInProgress within limits.PURGE_INTERVAL of the last one."""
 
 
+# --- messages
+
+
 class Send(_Command, frozen=True, tag=5):
     """``count`` messages, encoded in ``messages`` as an array, which apply does not decode: slot k is its k-th element.
 
     ``largest``: size of the largest, checked against the queue's limit; the whole command is refused beyond it
-    (MessageTooLong), the proposer having checked each message before. ``delays``: milliseconds per message, or None
-    when all take the queue's delay.
+    (MessageTooLong), the proposer having checked each message before. Per message, or None for all:
+    ``delays``: milliseconds (None: the queue's); ``groups``: message group, "" for none; ``deduplication``: of FIFO
+    queues, the id or the digest of the content; ``due``: instant before which it is invisible, 0 for none, instead of a
+    delay; ``lifetimes``: milliseconds after which it expires, 0 for the queue's retention.
     """
 
     count: int
     largest: int
     delays: tuple[int, ...] | None
     messages: msgspec.Raw
+    groups: tuple[str, ...] | None = None
+    deduplication: tuple[str, ...] | None = None
+    due: tuple[int, ...] | None = None
+    lifetimes: tuple[int, ...] | None = None
 
 
 class Receive(_Command, frozen=True, tag=6):
-    """Takes up to ``max_messages`` visible messages in flight. None: the queue's visibility timeout."""
+    """Takes up to ``max_messages`` visible messages in flight. None: the queue's visibility timeout. ``attempt``: of
+    FIFO queues, the receive-attempt id, or ""."""
 
     max_messages: int
     visibility_timeout: Millis | None = None
+    attempt: str = ""
 
 
 class Delete(_Command, frozen=True, tag=7):
@@ -118,9 +92,94 @@ class ChangeVisibility(_Command, frozen=True, tag=8):
     timeouts: tuple[Millis, ...]
 
 
-Command = CreateQueue | UpdateQueue | DeleteQueue | PurgeQueue | Send | Receive | Delete | ChangeVisibility
+class Cancel(_Command, frozen=True, tag=9):
+    """Withdraws scheduled messages, named by (index, slot). Per message: NotScheduled when it is not waiting for its
+    instant (any more)."""
 
-# --- replies (base.errors.Refusal is the other possible reply to each)
+    messages: tuple[tuple[int, int], ...]
+
+
+class Exchange(_Command, frozen=True, tag=10):
+    """``send`` to ``queue`` and ``delete`` from another or the same queue of this group: both or neither. Refused
+    ReceiptHandleExpired when one of the handles does not hold its message."""
+
+    send: Send
+    delete: Delete
+
+
+# --- moves
+
+
+class StartMove(_Command, frozen=True, tag=11):
+    """Begin to move the visible messages of a dead-letter queue: to ``destination``, or each to where it came from.
+    ``rate``: messages a second, 0 for as fast as they are taken in. Refuses MoveTaskRunning."""
+
+    destination: Target | None
+    rate: int
+
+
+class CancelMove(_Command, frozen=True, tag=12):
+    """``task``: as MoveStarted told. Refuses MoveTaskNotFound, MoveTaskNotRunning."""
+
+    task: int
+
+
+class Arrival(msgspec.Struct, frozen=True, array_like=True):
+    """One message coming from another queue's outbox: ``number`` there, for ``queue`` here. ``size`` in bytes."""
+
+    number: int
+    queue: QueueId
+    size: int
+    group: str = ""
+    deduplication: str = ""
+
+
+class Arrive(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """What the courier carries from the outbox of group ``source``. Numbers ascend, within and between commands; what
+    has arrived before is answered as before, and does not arrive again. ``messages`` as in Send.
+
+    ``settled``: the source has taken note of the fate of everything below this number.
+    """
+
+    source: GroupId
+    settled: int
+    arrivals: tuple[Arrival, ...]
+    messages: msgspec.Raw
+
+
+class Shipped(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """The far side's answers about messages of this group's outbox: ``accepted`` numbers, and those ``returned`` with
+    why. What is not in the outbox any more is passed over."""
+
+    accepted: tuple[int, ...]
+    returned: tuple[tuple[int, Refusal], ...] = ()
+
+
+class Retarget(_Command, frozen=True, tag=15):
+    """The queue that the redrive policy names was found anew. Ignored when the policy names another one by now."""
+
+    target: Target
+
+
+Command = (
+    CreateQueue
+    | UpdateQueue
+    | DeleteQueue
+    | PurgeQueue
+    | Send
+    | Receive
+    | Delete
+    | ChangeVisibility
+    | Cancel
+    | Exchange
+    | StartMove
+    | CancelMove
+    | Arrive
+    | Shipped
+    | Retarget
+)
+
+# --- replies
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -128,15 +187,18 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class Sent(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The messages' ids are (group, ``index``, 0 .. ``count`` - 1)."""
+    """The messages' ids are (group, ``index``, 0 .. ``count`` - 1), except of ``duplicates``: (slot, key of the message
+    that was sent first). In a FIFO queue a message's sequence number is its key."""
 
     index: int
     count: int
     at: WallMillis
+    duplicates: tuple[tuple[int, int], ...] = ()
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True):
-    """A message handed out. Its content is slot ``slot`` of the Send command in entry ``index``."""
+    """A message handed out. Its content is slot ``slot`` of the Send or Arrive command in entry ``index``. ``group``:
+    its message group, or ""."""
 
     index: int
     slot: int
@@ -144,6 +206,7 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
     receive_count: int
     sent_at: WallMillis
     first_received_at: WallMillis
+    group: str = ""
 
 
 class Deliveries(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -163,48 +226,21 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=5):
     refusal: Refusal
 
 
-Reply = Done | Sent | Deliveries | Results | Refused
-
-# --- questions
-
-
-class CountsOf(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    queue: QueueId
+class MoveStarted(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    task: int
 
 
-class AttributesOf(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    queue: QueueId
+class MoveCancelled(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """``moved``: how many messages it had moved."""
+
+    moved: int
 
 
-class HasVisible(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Would a Receive at this time find anything? Answered from memory, without counting."""
+class Arrived(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The numbers that were refused, with why; all others have arrived, now or before."""
 
-    queue: QueueId
-
-
-class AllQueues(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Every queue of the group, by id. Answer: a list of (Described, Counts)."""
+    refused: tuple[tuple[int, Refusal], ...] = ()
 
 
-Question = CountsOf | AttributesOf | HasVisible | AllQueues
-
-
-class Counts(msgspec.Struct, frozen=True, array_like=True):
-    """Exact, O(1). ``oldest_sent_at``: of the oldest message not yet deleted, or None when the queue is empty."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-    oldest_sent_at: WallMillis | None
-    sent_total: int
-    received_total: int
-    deleted_total: int
-    expired_total: int
-
-
-class Described(msgspec.Struct, frozen=True, array_like=True):
-    queue: QueueId
-    name: str
-    attributes: QueueAttributes
-    created_at: WallMillis
-    modified_at: WallMillis
+Reply = Done | Sent | Deliveries | Results | Refused | MoveStarted | MoveCancelled | Arrived
+"""base.errors.Refusal is the other possible reply to each command."""

@@ -15,8 +15,8 @@ import msgspec
 
 from broker.base.ids import Index, QueueId
 from broker.base.instants import WallMillis
-from broker.domain.queues.commands import QueueAttributes
-from broker.domain.queues.receipts import SLOT_BITS
+from broker.domain.queues.model import QueueAttributes
+from broker.domain.queues.keys import SLOT_BITS
 from broker.domain.queues.returned import CapturedRows, Row
 from broker.domain.queues.runs import CapturedRuns
 from broker.domain.queues.standard import StandardQueue

@@ -22,7 +22,7 @@ from broker.base.errors import (
 from broker.base.ids import Index, QueueId
 from broker.base.instants import SECOND, WallMillis
 from broker.base.limits import MAX_IN_FLIGHT
-from broker.domain.queues import commands, dump, validation
+from broker.domain.queues import commands, dump, questions, validation
 from broker.domain.queues.agenda import Agenda
 from broker.domain.queues.standard import StandardQueue
 from broker.machine.contract import Applied, Effect, Place, Wake
@@ -58,9 +58,9 @@ class QueueMachine:
             commands.PurgeQueue: self._purge,
         }
         self._answer: dict[type, Callable[[StandardQueue, WallMillis], Any]] = {
-            commands.HasVisible: lambda queue, at: queue.has_visible(at),
-            commands.CountsOf: lambda queue, _: queue.counts(),
-            commands.AttributesOf: lambda queue, _: queue.described(),
+            questions.HasVisible: lambda queue, at: queue.has_visible(at),
+            questions.CountsOf: lambda queue, _: queue.counts(),
+            questions.AttributesOf: lambda queue, _: queue.described(),
         }
 
     # --- the contract
@@ -85,7 +85,7 @@ class QueueMachine:
     def query(self, question: Any, at: WallMillis) -> Any:
         """CountsOf: Counts; AttributesOf: Described; HasVisible: bool; of an unknown queue: Refused. AllQueues: a
         list of (Described, Counts), by id."""
-        if type(question) is commands.AllQueues:
+        if type(question) is questions.AllQueues:
             return [(queue.described(), queue.counts()) for _, queue in sorted(self._queues.items())]
         queue = self._queues.get(question.queue)
         if queue is None:

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
-from broker.domain.queues.receipts import AFTER_ALL
+from broker.domain.queues.keys import AFTER_ALL
 
 CHUNK_ROWS = 1024
 

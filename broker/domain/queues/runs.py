@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 
-from broker.domain.queues.receipts import AFTER_ALL
+from broker.domain.queues.keys import AFTER_ALL
 
 CHUNK_RUNS = 1024
 _ERA_BITS = 32

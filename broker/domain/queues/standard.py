@@ -21,9 +21,10 @@ from broker.base.errors import (
 from broker.base.ids import QueueId
 from broker.base.instants import WallMillis
 from broker.base.limits import MAX_VISIBILITY_TIMEOUT, PURGE_INTERVAL
-from broker.domain.queues.commands import Counts, Deliveries, Delivery, Described, Handle, QueueAttributes, Results
+from broker.domain.queues.commands import Deliveries, Delivery, Results
 from broker.domain.queues.delayed import Delayed, rounded
-from broker.domain.queues.receipts import SLOT_BITS, SLOT_MASK
+from broker.domain.queues.model import Counts, Described, Handle, QueueAttributes
+from broker.domain.queues.keys import SLOT_BITS, SLOT_MASK
 from broker.domain.queues.returned import ReturnedList
 from broker.domain.queues.runs import RunList
 from broker.domain.queues.visibility import Batch, InFlight

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from broker.base import limits
 from broker.base.errors import BatchEmpty, BatchTooLarge, InvalidArgument, InvalidName, MessageTooLong
-from broker.domain.queues.commands import Attribute, Message, QueueAttributes
+from broker.domain.queues.model import Attribute, Message, QueueAttributes
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from broker.base.errors import InvalidArgument
 from broker.base.ids import MessageId
 from broker.base.instants import Millis
-from broker.domain.queues.commands import Attribute, Message, QueueAttributes
+from broker.domain.queues.model import Attribute, Message, QueueAttributes
 from broker.domain.queues.validation import check_visibility_timeout
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from broker.base.ids import QueueId
 from broker.domain.queues import commands
-from broker.domain.queues.commands import Counts, Deliveries, Delivery, Done, Handle, QueueAttributes, Sent
+from broker.domain.queues.commands import Deliveries, Delivery, Done, Sent
+from broker.domain.queues.model import Counts, Handle, QueueAttributes
 
 HOURS_12 = 12 * 3600 * 1000
 

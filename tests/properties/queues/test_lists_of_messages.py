@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from broker.domain.queues import returned, runs
-from broker.domain.queues.receipts import AFTER_ALL
+from broker.domain.queues.keys import AFTER_ALL
 from broker.domain.queues.returned import ReturnedList, Row
 from broker.domain.queues.runs import RunList
 

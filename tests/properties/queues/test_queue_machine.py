@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 
 from broker.base.ids import Index, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues import commands, returned, runs, visibility
-from broker.domain.queues.commands import Deliveries, Handle, QueueAttributes, Results
+from broker.domain.queues import commands, questions, returned, runs, visibility
+from broker.domain.queues.commands import Deliveries, Results
 from broker.domain.queues.machine import QueueMachine
+from broker.domain.queues.model import Handle, QueueAttributes
 from broker.machine.contract import Applied, Place, Wake
 from tests.properties.queues.naive_queues import NaiveQueues
 
@@ -171,7 +172,7 @@ class QueuesAgainstNaive(RuleBasedStateMachine):
     @invariant()
     def counts_are_exact(self) -> None:
         for identity, queue in self.naive.queues.items():
-            counts = self.machine.query(commands.CountsOf(QueueId(identity)), WallMillis(self.at))
+            counts = self.machine.query(questions.CountsOf(QueueId(identity)), WallMillis(self.at))
             assert counts == self.naive.counts(queue)
             here = counts.visible + counts.in_flight + counts.delayed
             assert here + counts.deleted_total + counts.expired_total == counts.sent_total
@@ -207,7 +208,7 @@ class QueuesAgainstNaive(RuleBasedStateMachine):
 
     def _has_visible(self, queue: QueueId) -> bool:
         """Asked before time passes, of a moment ahead."""
-        return self.machine.query(commands.HasVisible(queue), WallMillis(self.at)) is not False
+        return self.machine.query(questions.HasVisible(queue), WallMillis(self.at)) is not False
 
     def _expired_total(self) -> int:
         return sum(queue.expired for queue in self.naive.queues.values())

@@ -15,6 +15,7 @@ import msgspec
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
 from broker.domain.queues import commands as queues
+from broker.domain.queues import model
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.storage.settings import StorageSettings
@@ -104,7 +105,7 @@ class Story:
         return (self.world.now - begun) // MILLISECOND
 
     def create(self) -> ClientStory:
-        attributes = queues.QueueAttributes(visibility_timeout=Millis(60_000))
+        attributes = model.QueueAttributes(visibility_timeout=Millis(60_000))
         yield Change(GROUP, QUEUES, queues.CreateQueue(QUEUE, "orders", attributes))
 
     def send(self, count: int) -> ClientStory:
@@ -113,7 +114,7 @@ class Story:
             body = b"message %d" % len(self.sent)
             self.sent.append(body)
             self.simulation.court.conservation.sent("orders", [body])
-            raw = msgspec.Raw(msgspec.msgpack.encode([queues.Message(body)]))
+            raw = msgspec.Raw(msgspec.msgpack.encode([model.Message(body)]))
             reply = yield Change(GROUP, QUEUES, queues.Send(QUEUE, 1, len(body), None, raw))
             if type(reply) is queues.Sent:
                 self.acknowledged.add(body)

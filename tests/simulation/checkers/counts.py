@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.domain.queues import commands
+from broker.domain.queues import questions
 from tests.simulation.checkers.queue_model import QueueModel
 from tests.simulation.checkers.violation import Violation
 
@@ -13,17 +13,17 @@ class ExactCounts:
     def __init__(self) -> None:
         self.compared = 0
 
-    def counted(self, model: QueueModel, question: commands.CountsOf, answer: object, now: int, node: str) -> None:
+    def counted(self, model: QueueModel, question: questions.CountsOf, answer: object, now: int, node: str) -> None:
         """The answering machine had applied exactly what the model has followed."""
         queue = model.queues.get(question.queue)
-        if queue is None or type(answer) is not commands.Counts:
+        if queue is None or type(answer) is not model.Counts:
             if queue is not None:
                 raise Violation(self.name, f"{node} was asked for the counts of {queue.name} and said {answer}")
             return
         self.compared += 1
         visible = queue.visible(now)
         in_flight = sum(1 for held in queue.messages.values() if held.visible_at > now and held.receipt)
-        expected = commands.Counts(
+        expected = model.Counts(
             visible=visible,
             in_flight=in_flight,
             delayed=len(queue.messages) - visible - in_flight,

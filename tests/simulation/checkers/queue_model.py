@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from broker.domain.queues import commands
+from broker.domain.queues import commands, model
 
 Key = tuple[int, int]
 """Log index of the send, and slot."""
@@ -27,7 +27,7 @@ class Held(msgspec.Struct):
 
 class ModelQueue(msgspec.Struct):
     name: str
-    attributes: commands.QueueAttributes
+    attributes: model.QueueAttributes
     messages: dict[Key, Held] = msgspec.field(default_factory=dict)
     gone: set[Key] = msgspec.field(default_factory=set)
     sent: int = 0

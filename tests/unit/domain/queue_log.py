@@ -9,9 +9,10 @@ import msgspec
 from broker.base.ids import Index, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MAX_IN_FLIGHT
-from broker.domain.queues import commands
-from broker.domain.queues.commands import Counts, Deliveries, Handle, QueueAttributes, Results
+from broker.domain.queues import commands, questions
+from broker.domain.queues.commands import Deliveries, Results
 from broker.domain.queues.machine import QueueMachine
+from broker.domain.queues.model import Counts, Handle, QueueAttributes
 from broker.machine.contract import Effect, Place
 
 QUEUE = QueueId(7)
@@ -53,12 +54,12 @@ class QueueLog:
         return codes(self.apply(commands.ChangeVisibility(QUEUE, tuple(handles), tuple(map(Millis, timeouts)))))
 
     def counts(self) -> Counts:
-        counts = self.machine.query(commands.CountsOf(QUEUE), WallMillis(START + self.at))
+        counts = self.machine.query(questions.CountsOf(QUEUE), WallMillis(START + self.at))
         assert isinstance(counts, Counts)
         return counts
 
     def has_visible(self) -> bool:
-        answer = self.machine.query(commands.HasVisible(QUEUE), WallMillis(START + self.at))
+        answer = self.machine.query(questions.HasVisible(QUEUE), WallMillis(START + self.at))
         assert isinstance(answer, bool)
         return answer
 

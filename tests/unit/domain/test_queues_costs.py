@@ -16,7 +16,7 @@ import pytest
 
 from broker.base.instants import Millis, WallMillis
 from broker.domain.queues import commands
-from broker.domain.queues.commands import QueueAttributes
+from broker.domain.queues.model import QueueAttributes
 from broker.domain.queues.standard import StandardQueue
 from tests.unit.domain.queue_log import QUEUE, START, QueueLog
 

@@ -7,9 +7,10 @@ import pytest
 
 from broker.base.ids import Index, QueueId
 from broker.base.instants import Millis, WallMillis
-from broker.domain.queues import commands
-from broker.domain.queues.commands import Done, Handle, QueueAttributes, Sent
+from broker.domain.queues import commands, model, questions
+from broker.domain.queues.commands import Done, Sent
 from broker.domain.queues.machine import QueueMachine
+from broker.domain.queues.model import Handle, QueueAttributes
 from broker.machine.contract import Place, Wake
 from tests.unit.domain.queue_log import CONTENT, QUEUE, START, QueueLog, refusal_of
 
@@ -34,7 +35,7 @@ def test_a_command_to_an_unknown_queue_is_refused(command: commands.Command) -> 
     assert refusal_of(QueueLog().apply(command)) == "QueueNotFound"
 
 
-@pytest.mark.parametrize("question", [commands.CountsOf, commands.AttributesOf, commands.HasVisible])
+@pytest.mark.parametrize("question", [questions.CountsOf, questions.AttributesOf, questions.HasVisible])
 def test_a_question_about_an_unknown_queue_is_refused(question: type[commands.Question]) -> None:
     answer = QueueLog().machine.query(question(NOWHERE), WallMillis(START))
     assert refusal_of(answer) == "QueueNotFound"
@@ -331,7 +332,7 @@ def test_all_queues_are_told_with_their_counts() -> None:
     log = QueueLog()
     log.apply(commands.CreateQueue(QueueId(3), "returns", QueueAttributes()))
     log.send(2)
-    answer = log.machine.query(commands.AllQueues(), WallMillis(START))
+    answer = log.machine.query(questions.AllQueues(), WallMillis(START))
     assert [(described.name, counts.visible) for described, counts in answer] == [("returns", 0), ("orders", 2)]
 
 
@@ -363,5 +364,5 @@ def test_the_place_of_a_command_is_its_own() -> None:
     machine = QueueMachine()
     create = msgspec.msgpack.encode(commands.CreateQueue(QUEUE, "orders", QueueAttributes()))
     machine.apply(create, Place(Index(4), WallMillis(9)))
-    described = machine.query(commands.AttributesOf(QUEUE), WallMillis(0))
-    assert described == commands.Described(QUEUE, "orders", QueueAttributes(), WallMillis(9), WallMillis(9))
+    described = machine.query(questions.AttributesOf(QUEUE), WallMillis(0))
+    assert described == model.Described(QUEUE, "orders", QueueAttributes(), WallMillis(9), WallMillis(9))

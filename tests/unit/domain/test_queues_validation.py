@@ -16,7 +16,7 @@ from broker.base.errors import (
 )
 from broker.base.instants import Millis
 from broker.domain.queues import validation
-from broker.domain.queues.commands import Attribute, Message, QueueAttributes
+from broker.domain.queues.model import Attribute, Message, QueueAttributes
 
 MIB = 1024 * 1024
 

@@ -16,8 +16,8 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
 from broker.base.instants import Millis, WallMillis
 from broker.domain.directory.commands import Group, Node
 from broker.domain.directory.machine import DirectoryMachine
-from broker.domain.queues.commands import AllQueues
 from broker.domain.queues.machine import QueueMachine
+from broker.domain.queues.questions import AllQueues
 from broker.machine import envelope
 from broker.machine.contract import Applied, Machine, Wake
 from broker.machine.envelope import TICK_ROOM, Envelope, RequestId

@@ -8,7 +8,8 @@ import pytest
 from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index, QueueId
 from broker.base.instants import WallMillis
-from broker.domain.queues.commands import DeleteQueue, Message, Send
+from broker.domain.queues.commands import DeleteQueue, Send
+from broker.domain.queues.model import Message
 from broker.machine import envelope
 from broker.machine.envelope import Envelope
 from broker.services.contents import Contents

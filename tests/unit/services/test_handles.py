@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from broker.base.errors import ReceiptHandleInvalid
 from broker.base.ids import QueueId
-from broker.domain.queues.commands import Handle
+from broker.domain.queues.model import Handle
 from broker.services import handles
 
 QUEUE = QueueId(7)

@@ -8,7 +8,8 @@ from broker.base.errors import BrokerError, InvalidArgument, InvalidName, PurgeI
 from broker.base.ids import DIRECTORY_GROUP, GroupId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import FindResource, ForgetResource, PlaceResource, Resource, RetireResource
-from broker.domain.queues.commands import AllQueues, CreateQueue, DeleteQueue
+from broker.domain.queues.commands import CreateQueue, DeleteQueue
+from broker.domain.queues.questions import AllQueues
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
 from broker.services.outgoing import pack_bodies

@@ -16,7 +16,8 @@ from broker.base.errors import (
 )
 from broker.base.instants import Millis
 from broker.base.limits import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_MESSAGE_SIZE
-from broker.domain.queues.commands import Attribute, Message, Send
+from broker.domain.queues.commands import Send
+from broker.domain.queues.model import Attribute, Message
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
 from broker.services.admission import AdmissionSettings
