@@ -7,12 +7,11 @@ on another node, and takes effect once. This room must not know who calls: proto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
-from broker.base.errors import BrokerError, InvalidArgument, QueueNotFound, Refusal
+from broker.base.errors import InvalidArgument, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
@@ -55,11 +54,10 @@ from broker.services.receiving import (
     WaitRequest,
 )
 from broker.services.request_ids import RequestIds
+from broker.services.routing import Routing
 from broker.services.sending import SendAnswer, Sending, SendRequest
 from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Failures, Settling
-from broker.services.use_cases import Answer, Request, UseCase
-
-Result = TypeVar("Result")
+from broker.services.use_cases import UseCase
 
 _WAIT_MARGIN = Millis(5 * SECOND)
 """What a receive may take beyond its wait."""
@@ -93,11 +91,9 @@ class QueueService:
         dwell_times: DwellTimes,
     ) -> None:
         self.clock = groups.clock
-        self._groups = groups
-        self._locator = locator
         self._directory = directory
-        self._request_ids = request_ids
         self._admission = admission
+        self._routing = Routing(locator, directory, request_ids, admission)
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
         sending, receiving, settling = Sending(groups), Receiving(groups, contents, dwell_times), Settling(groups)
@@ -126,7 +122,7 @@ class QueueService:
         check_queue_name(name)
         attributes = changes.applied_to(QueueAttributes())
         check_queue_attributes(attributes)
-        return await self._admitted(0, self._lifecycle.create(name, attributes, deadline))
+        return await self._routing.admitted(0, self._lifecycle.create(name, attributes, deadline))
 
     async def update(
         self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None = None
@@ -137,12 +133,12 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> UpdateRequest:
             return UpdateRequest(queue, changes, own)
 
-        await self._admitted(0, self._once(name, self._updating, make, deadline, request))
+        await self._routing.admitted(0, self._routing.once(name, self._updating, make, deadline, request))
 
     async def delete(self, name: str, deadline: Millis) -> None:
         """With all its messages. Raises InvalidName, QueueNotFound."""
         check_queue_name(name)
-        await self._admitted(0, self._lifecycle.delete(name, deadline))
+        await self._routing.admitted(0, self._lifecycle.delete(name, deadline))
 
     async def purge(self, name: str, deadline: Millis, request: RequestId | None = None) -> None:
         """Drop every message sent before. Raises InvalidName, QueueNotFound, PurgeInProgress."""
@@ -150,19 +146,19 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> TellRequest:
             return TellRequest(PurgeQueue(queue), own)
 
-        await self._admitted(0, self._once(name, self._lifecycle.telling, make, deadline, request))
+        await self._routing.admitted(0, self._routing.once(name, self._lifecycle.telling, make, deadline, request))
 
     async def names(self, prefix: str, after: str, limit: int, deadline: Millis) -> Page:
         """Names of queues, ascending, that start with ``prefix`` and come after ``after``; at most ``limit``."""
         if not 1 <= limit <= LIST_PAGE:
             raise InvalidArgument(f"a page has 1 to {LIST_PAGE} names, not {limit}")
-        found = await self._admitted(0, self._directory.page(KIND, prefix, after, limit, deadline))
+        found = await self._routing.admitted(0, self._directory.page(KIND, prefix, after, limit, deadline))
         return Page(tuple(resource.name for resource in found.resources), found.more)
 
     async def describe(self, name: str, deadline: Millis) -> Description:
         """Attributes and exact counts, as one strong read. Raises InvalidName, QueueNotFound."""
-        call = self._on_queue(name, self._lifecycle.describing, DescribeRequest, deadline)
-        return await self._admitted(0, call)
+        call = self._routing.on_queue(name, self._lifecycle.describing, DescribeRequest, deadline)
+        return await self._routing.admitted(0, call)
 
     async def finish(self, resource: Resource, deadline: Millis) -> None:
         """Bring a creation or deletion that was interrupted to its end; for the controller."""
@@ -182,7 +178,7 @@ class QueueService:
         size = len(packed.messages)
         self._admission.enter(size)
         try:
-            answer = await self._once(name, self._sending, make, deadline, request)
+            answer = await self._routing.once(name, self._sending, make, deadline, request)
         finally:
             self._admission.leave(size)
         refused = answer.refused
@@ -216,7 +212,7 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
             return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own)
 
-        return await self._admitted(0, self._once(name, self._receiving, make, deadline, request))
+        return await self._routing.admitted(0, self._routing.once(name, self._receiving, make, deadline, request))
 
     async def wait_for_messages(self, name: str, wait: Millis, deadline: Millis) -> bool:
         """Whether something became visible within ``wait`` ms. Takes nothing, and so may be cancelled.
@@ -227,7 +223,7 @@ class QueueService:
         def make(queue: QueueId) -> WaitRequest:
             return WaitRequest(queue, wait)
 
-        return (await self._on_queue(name, self._waiting, make, deadline)).visible
+        return (await self._routing.on_queue(name, self._waiting, make, deadline)).visible
 
     async def must_exist(self, name: str, deadline: Millis) -> None:
         """Raises InvalidName, QueueNotFound. Afterwards this node knows where the queue is."""
@@ -248,7 +244,7 @@ class QueueService:
         def make(queue: QueueId) -> ReplayRequest:
             return ReplayRequest(queue, session, after, visibility_timeout)
 
-        return await self._admitted(0, self._on_queue(name, self._replaying, make, deadline))
+        return await self._routing.admitted(0, self._routing.on_queue(name, self._replaying, make, deadline))
 
     async def delete_messages(
         self, name: str, receipt_handles: Sequence[bytes], deadline: Millis, request: RequestId | None = None
@@ -262,7 +258,7 @@ class QueueService:
             batch = Batch(receipt_handles, queue)
             return DeleteRequest(queue, tuple(batch.handles), request)
 
-        results = await self._admitted(0, self._on_queue(name, self._deleting, make, deadline))
+        results = await self._routing.admitted(0, self._routing.on_queue(name, self._deleting, make, deadline))
         assert batch is not None
         return batch.failures(results)
 
@@ -286,60 +282,9 @@ class QueueService:
             batch = Batch(receipt_handles, queue, lambda place: check_visibility_timeout(timeouts[place]))
             return ChangeRequest(queue, tuple(batch.handles), tuple(timeouts[place] for place in batch.places), own)
 
-        results = await self._admitted(0, self._once(name, self._changing, make, deadline, request))
+        results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, request))
         assert batch is not None
         return batch.failures(results)
-
-    # --- inside
-
-    async def _admitted(self, size: int, call: Coroutine[Any, Any, Result]) -> Result:
-        try:
-            self._admission.enter(size)
-        except BrokerError:
-            call.close()
-            raise
-        try:
-            return await call
-        finally:
-            self._admission.leave(size)
-
-    async def _once(
-        self,
-        name: str,
-        case: UseCase[Request, Answer],
-        make: Callable[[QueueId, RequestId], Request],
-        deadline: Millis,
-        request: RequestId | None,
-    ) -> Answer:
-        """On the leader of the queue's group, under ``request`` or an id of our own: retries do not repeat it."""
-        if request is not None:
-            return await self._on_queue(name, case, lambda queue: make(queue, request), deadline)
-        own = self._request_ids.take()
-        try:
-            return await self._on_queue(name, case, lambda queue: make(queue, own), deadline)
-        finally:
-            self._request_ids.give_back(own)
-
-    async def _on_queue(
-        self, name: str, case: UseCase[Request, Answer], make: Callable[[QueueId], Request], deadline: Millis
-    ) -> Answer:
-        """On the leader of the queue's group; a queue that is not where it was is looked up once more."""
-        known = self._directory.known(KIND, name)
-        if known is None:
-            check_queue_name(name)
-        else:
-            try:
-                return await self._locator.on_leader(known.group, case, make(QueueId(known.id)), deadline)
-            except QueueNotFound:
-                self._directory.forget(KIND, name)
-        found = await self._directory.find(KIND, name, deadline)
-        if found is None:
-            raise no_such_queue(name)
-        try:
-            return await self._locator.on_leader(found.group, case, make(QueueId(found.id)), deadline)
-        except QueueNotFound:
-            self._directory.forget(KIND, name)
-            raise no_such_queue(name) from None
 
 
 def _position(failure: tuple[int, Refusal]) -> int:
