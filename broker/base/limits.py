@@ -23,6 +23,8 @@ DEFAULT_VISIBILITY_TIMEOUT = Millis(30 * SECOND)
 MIN_RETENTION = Millis(60 * SECOND)
 MAX_RETENTION = Millis(14 * DAY)
 DEFAULT_RETENTION = Millis(4 * DAY)
+MIN_LIFETIME = SECOND
+"""Of a single message; at most its queue's retention."""
 MAX_RECEIVE_WAIT = Millis(20 * SECOND)
 DEFAULT_RECEIVE_WAIT = Millis(0)
 MAX_IN_FLIGHT = 120_000

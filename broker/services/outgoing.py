@@ -12,8 +12,9 @@ import msgspec
 
 from broker.base.errors import CallerError, Refusal
 from broker.base.limits import MAX_MESSAGE_SIZE
+from broker.domain.queues.message_validation import check_message
 from broker.domain.queues.model import Message
-from broker.domain.queues.validation import check_batch, check_delay, check_message
+from broker.domain.queues.validation import check_batch, check_delay
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -1,82 +1,133 @@
-"""The rules for names, attributes and messages, checked before anything is proposed. Pure functions that raise.
+"""The rules for queues and for requests about them, checked before anything is proposed. Pure functions that raise.
 
-Amazon SQS API Reference: CreateQueue, SendMessage ("Message attributes", allowed characters), ReceiveMessage. Where SQS
-counts seconds these count milliseconds. Bodies are any bytes; which characters a protocol allows is its own affair.
+Amazon SQS API Reference: CreateQueue, SetQueueAttributes, ReceiveMessage. Where SQS counts seconds these count
+milliseconds. The rules for messages are in ``message_validation``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from broker.base import limits
-from broker.base.errors import BatchEmpty, BatchTooLarge, InvalidArgument, InvalidName, MessageTooLong
-from broker.domain.queues.model import Attribute, Message, QueueAttributes
+from broker.base.errors import (
+    BatchEmpty,
+    BatchTooLarge,
+    InvalidArgument,
+    InvalidName,
+    NotForStandard,
+    RedriveNotAllowed,
+    RedriveTargetInvalid,
+)
+from broker.base.instants import WallMillis
+from broker.domain.queues.model import (
+    ALLOW_ALL,
+    BY_QUEUE,
+    DENY_ALL,
+    FIFO_SUFFIX,
+    PER_MESSAGE_GROUP,
+    PER_QUEUE,
+    STATES,
+    QueueAttributes,
+    RedriveAllowPolicy,
+    RedrivePolicy,
+    is_fifo,
+)
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
-_ATTRIBUTE_TYPE = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
-_NUMBER_DIGITS = 38
-_NUMBER_EXPONENT = 128
-_RESERVED_PREFIXES = ("aws.", "amazon.")
 _SHOWN = 100
 
 
 def check_queue_name(name: str) -> None:
-    """1-80 characters of A-Z a-z 0-9 - _. Raises InvalidName."""
+    """1-80 characters of A-Z a-z 0-9 - _; a FIFO queue's end in ``.fifo``, which counts. Raises InvalidName."""
     if not 1 <= len(name) <= limits.QUEUE_NAME_MAX_LENGTH:
         raise InvalidName(
             f"a queue name has 1 to {limits.QUEUE_NAME_MAX_LENGTH} characters, {name[:_SHOWN]!r} has {len(name)}"
         )
-    if not _QUEUE_NAME.fullmatch(name):
-        raise InvalidName(f"queue name {name!r} has other characters than A-Z a-z 0-9 - _: leave them out")
+    if not _QUEUE_NAME.fullmatch(name.removesuffix(FIFO_SUFFIX)):
+        raise InvalidName(
+            f"queue name {name!r} has other characters than A-Z a-z 0-9 - _: leave them out "
+            f"(a FIFO queue's name ends in {FIFO_SUFFIX}, after at least one of them)"
+        )
 
 
 def check_queue_attributes(attributes: QueueAttributes) -> None:
-    """Raises InvalidArgument."""
-    _within("visibility timeout", attributes.visibility_timeout, 0, limits.MAX_VISIBILITY_TIMEOUT, "ms")
-    _within("delay", attributes.delay, 0, limits.MAX_DELAY, "ms")
-    _within("retention", attributes.retention, limits.MIN_RETENTION, limits.MAX_RETENTION, "ms")
+    """Each by itself. Raises InvalidArgument, InvalidName for a queue that a policy names."""
+    check_within("visibility timeout", attributes.visibility_timeout, 0, limits.MAX_VISIBILITY_TIMEOUT, "ms")
+    check_within("delay", attributes.delay, 0, limits.MAX_DELAY, "ms")
+    check_within("retention", attributes.retention, limits.MIN_RETENTION, limits.MAX_RETENTION, "ms")
     smallest, largest = limits.MIN_MESSAGE_SIZE_LIMIT, limits.MAX_MESSAGE_SIZE
-    _within("message size limit", attributes.message_size_limit, smallest, largest, "bytes")
-    _within("receive wait", attributes.receive_wait, 0, limits.MAX_RECEIVE_WAIT, "ms")
+    check_within("message size limit", attributes.message_size_limit, smallest, largest, "bytes")
+    check_within("receive wait", attributes.receive_wait, 0, limits.MAX_RECEIVE_WAIT, "ms")
+    _check_one_of("deduplication scope", attributes.deduplication_scope, (PER_QUEUE, PER_MESSAGE_GROUP))
+    _check_one_of("throughput limit", attributes.throughput_limit, (PER_QUEUE, PER_MESSAGE_GROUP))
+    if attributes.redrive is not None:
+        _check_redrive(attributes.redrive)
+    _check_redrive_allow(attributes.redrive_allow)
+    check_within("number of stripes", attributes.stripes, 1, limits.MAX_STRIPES, "")
 
 
-def check_message(message: Message, size_limit: int) -> int:
-    """The size of the message in bytes. Raises MessageTooLong beyond ``size_limit``, InvalidArgument."""
-    attributes = message.attributes
-    if not attributes:
-        size = len(message.body)
-    else:
-        _check_attributes(attributes)
-        size = message.size()
-    if size > size_limit:
-        raise MessageTooLong(
-            f"the message has {size} bytes with its attributes, the queue takes {size_limit}: "
-            "send less, or raise the queue's message size limit"
+def check_attributes_fit(name: str, attributes: QueueAttributes) -> None:
+    """Together, and to the kind of queue that ``name`` tells; each by itself is checked. Raises NotForStandard,
+    RedriveTargetInvalid, InvalidArgument."""
+    redrive = attributes.redrive
+    if redrive is not None:
+        check_redrive_target(name, redrive.target)
+    if not is_fifo(name):
+        _check_of_standard(name, attributes)
+        return
+    if attributes.throughput_limit == PER_MESSAGE_GROUP and attributes.deduplication_scope != PER_MESSAGE_GROUP:
+        raise InvalidArgument(
+            f"throughput limit {PER_MESSAGE_GROUP!r} needs deduplication scope {PER_MESSAGE_GROUP!r}, not "
+            f"{attributes.deduplication_scope!r}: change both, or neither"
         )
-    return size
+    if attributes.stripes > 1 and attributes.deduplication_scope != PER_MESSAGE_GROUP:
+        raise InvalidArgument(
+            f"a FIFO queue with deduplication scope {attributes.deduplication_scope!r} has 1 stripe, not "
+            f"{attributes.stripes}: set the deduplication scope to {PER_MESSAGE_GROUP!r} to spread it"
+        )
+
+
+def check_redrive_target(source: str, target: str) -> None:
+    """By the names alone. Raises RedriveTargetInvalid."""
+    if target == source:
+        raise RedriveTargetInvalid(f"queue {source!r} cannot be its own dead-letter queue: name another one")
+    if is_fifo(target) != is_fifo(source):
+        kind = "a FIFO" if is_fifo(source) else "a standard"
+        raise RedriveTargetInvalid(
+            f"the dead-letter queue of {kind} queue is {kind} queue, {target!r} of {source!r} is not: name another one"
+        )
+
+
+def check_redrive_allowed(source: str, target: str, policy: RedriveAllowPolicy) -> None:
+    """``policy`` is that of ``target``. Raises RedriveNotAllowed."""
+    if policy.permission == ALLOW_ALL or (policy.permission == BY_QUEUE and source in policy.sources):
+        return
+    admitted = ", ".join(policy.sources) if policy.permission == BY_QUEUE else "none"
+    raise RedriveNotAllowed(
+        f"queue {target!r} does not take dead letters of {source!r}: its redrive allow policy is "
+        f"{policy.permission} and admits {admitted}; change it there first"
+    )
 
 
 def check_delay(delay: int) -> None:
     """Raises InvalidArgument."""
-    _within("delay", delay, 0, limits.MAX_DELAY, "ms")
+    check_within("delay", delay, 0, limits.MAX_DELAY, "ms")
 
 
 def check_visibility_timeout(timeout: int) -> None:
     """Raises InvalidArgument."""
-    _within("visibility timeout", timeout, 0, limits.MAX_VISIBILITY_TIMEOUT, "ms")
+    check_within("visibility timeout", timeout, 0, limits.MAX_VISIBILITY_TIMEOUT, "ms")
 
 
 def check_receive_wait(wait: int) -> None:
     """Raises InvalidArgument."""
-    _within("wait", wait, 0, limits.MAX_RECEIVE_WAIT, "ms")
+    check_within("wait", wait, 0, limits.MAX_RECEIVE_WAIT, "ms")
 
 
 def check_max_messages(maximum: int) -> None:
     """Raises InvalidArgument."""
-    _within("number of messages to receive", maximum, 1, limits.MAX_RECEIVE_MESSAGES, "")
+    check_within("number of messages to receive", maximum, 1, limits.MAX_RECEIVE_MESSAGES, "")
 
 
 def check_batch(entries: int, size: int = 0) -> None:
@@ -89,73 +140,53 @@ def check_batch(entries: int, size: int = 0) -> None:
         raise BatchTooLarge(f"the batch has {size} bytes, the limit is {limits.MAX_BATCH_BYTES}: split it")
 
 
-def _within(what: str, value: int, least: int, most: int, unit: str) -> None:
+def check_browse(states: Collection[str], limit: int, since: WallMillis, until: WallMillis | None) -> None:
+    """Raises InvalidArgument."""
+    for state in states:
+        _check_one_of("state", state, STATES)
+    check_within("number of messages to browse", limit, 1, limits.MAX_BROWSE_PAGE, "")
+    if until is not None and until < since:
+        raise InvalidArgument(f"messages sent from {since} and before {until} cannot be: swap the instants")
+
+
+def check_within(what: str, value: int, least: int, most: int, unit: str) -> None:
+    """Raises InvalidArgument."""
     if not least <= value <= most:
         raise InvalidArgument(f"{what} {value} is out of range: use {least} to {most} {unit}".rstrip())
 
 
-def _check_attributes(attributes: Sequence[Attribute]) -> None:
-    if len(attributes) > limits.MAX_ATTRIBUTES_PER_MESSAGE:
+def _check_one_of(what: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise InvalidArgument(f"{what} {value[:_SHOWN]!r} is not known: use {' or '.join(allowed)}")
+
+
+def _check_redrive(policy: RedrivePolicy) -> None:
+    check_queue_name(policy.target)
+    check_within("maximum receive count", policy.max_receive_count, 1, limits.MAX_RECEIVE_COUNT, "")
+
+
+def _check_redrive_allow(policy: RedriveAllowPolicy) -> None:
+    _check_one_of("redrive permission", policy.permission, (ALLOW_ALL, DENY_ALL, BY_QUEUE))
+    if policy.permission == BY_QUEUE:
+        check_within("number of source queues", len(policy.sources), 1, limits.MAX_REDRIVE_SOURCES, "")
+        for source in policy.sources:
+            check_queue_name(source)
+    elif policy.sources:
         raise InvalidArgument(
-            f"the message has {len(attributes)} attributes, the limit is {limits.MAX_ATTRIBUTES_PER_MESSAGE}"
+            f"redrive permission {policy.permission!r} came with {len(policy.sources)} source queues: "
+            f"use {BY_QUEUE!r} with them, or leave them out"
         )
-    names: set[str] = set()
-    for attribute in attributes:
-        _check_attribute_name(attribute.name)
-        if attribute.name in names:
-            raise InvalidArgument(f"message attribute {attribute.name} is given twice: names must differ")
-        names.add(attribute.name)
-        _check_attribute_value(attribute)
 
 
-def _check_attribute_name(name: str) -> None:
-    if not 1 <= len(name) <= limits.ATTRIBUTE_NAME_MAX_LENGTH:
-        raise InvalidArgument(
-            f"a message attribute's name has 1 to {limits.ATTRIBUTE_NAME_MAX_LENGTH} characters, "
-            f"{name[:_SHOWN]!r} has {len(name)}"
-        )
-    if not _ATTRIBUTE_NAME.fullmatch(name):
-        raise InvalidArgument(f"message attribute name {name!r} has other characters than A-Z a-z 0-9 _ - .")
-    if name.startswith(".") or name.endswith(".") or ".." in name:
-        raise InvalidArgument(
-            f"message attribute name {name!r} must not start or end with a dot, nor have two in a row"
-        )
-    if name.lower().startswith(_RESERVED_PREFIXES):
-        raise InvalidArgument(f"message attribute name {name!r} is reserved: do not start it with AWS. or Amazon.")
-
-
-def _check_attribute_value(attribute: Attribute) -> None:
-    name, kind = attribute.name, attribute.type
-    if len(kind) > limits.ATTRIBUTE_TYPE_MAX_LENGTH:
-        raise InvalidArgument(
-            f"the type of message attribute {name} has {len(kind)} characters, "
-            f"the limit is {limits.ATTRIBUTE_TYPE_MAX_LENGTH}"
-        )
-    if not _ATTRIBUTE_TYPE.fullmatch(kind):
-        raise InvalidArgument(
-            f"message attribute {name} has type {kind!r}: use String, Number or Binary, optionally with a .label"
-        )
-    if not attribute.value:
-        raise InvalidArgument(f"message attribute {name} has an empty value: leave the attribute out")
-    if kind.startswith("Binary"):
-        return
-    try:
-        text = attribute.value.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(f"message attribute {name} of type {kind} is not UTF-8: {error}") from error
-    if kind.startswith("Number"):
-        _check_number(name, text)
-
-
-def _check_number(name: str, text: str) -> None:
-    """Up to 38 digits of precision, between 10^-128 and 10^126 in magnitude."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        raise InvalidArgument(f"message attribute {name} of type Number has value {text[:_SHOWN]!r}: not a number")
-    mantissa, exponent = match[1].replace(".", ""), match[3]
-    if len(mantissa.strip("0")) > _NUMBER_DIGITS:
-        raise InvalidArgument(f"message attribute {name} has a number of more than {_NUMBER_DIGITS} digits")
-    whole = match[1].partition(".")[0].lstrip("0")
-    magnitude = len(whole) + (int(exponent[1:]) if exponent else 0)
-    if mantissa.strip("0") and not -_NUMBER_EXPONENT < magnitude <= _NUMBER_EXPONENT - 1:
-        raise InvalidArgument(f"message attribute {name} has a number beyond 10^-{_NUMBER_EXPONENT} or 10^126")
+def _check_of_standard(name: str, attributes: QueueAttributes) -> None:
+    of_fifo = {
+        "content-based deduplication": attributes.content_deduplication,
+        "deduplication scope": attributes.deduplication_scope != PER_QUEUE,
+        "throughput limit": attributes.throughput_limit != PER_QUEUE,
+    }
+    for what, given in of_fifo.items():
+        if given:
+            raise NotForStandard(
+                f"{name!r} is a standard queue, {what} is of FIFO queues only: leave it out, or create a queue whose "
+                f"name ends in {FIFO_SUFFIX}"
+            )

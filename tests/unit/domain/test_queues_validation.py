@@ -1,4 +1,4 @@
-"""Names, attributes and messages at and beyond every limit."""
+"""Names of queues, their attributes and requests about them, at and beyond every limit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,51 @@ from broker.base.errors import (
     BrokerError,
     InvalidArgument,
     InvalidName,
-    MessageTooLong,
+    NotForStandard,
+    RedriveNotAllowed,
+    RedriveTargetInvalid,
 )
-from broker.base.instants import Millis
+from broker.base.instants import Millis, WallMillis
 from broker.domain.queues import validation
-from broker.domain.queues.model import Attribute, Message, QueueAttributes
+from broker.domain.queues.model import (
+    ALLOW_ALL,
+    BY_QUEUE,
+    DELAYED,
+    DENY_ALL,
+    IN_FLIGHT,
+    PER_MESSAGE_GROUP,
+    VISIBLE,
+    QueueAttributes,
+    RedriveAllowPolicy,
+    RedrivePolicy,
+)
 
 MIB = 1024 * 1024
 
 
-@pytest.mark.parametrize("name", ["a", "A-Z_0", "x" * 80])
+@pytest.mark.parametrize("name", ["a", "A-Z_0", "x" * 80, "a.fifo", "x" * 75 + ".fifo"])
 def test_a_good_name_passes(name: str) -> None:
     validation.check_queue_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 81, "a b", "a.fifo", "ä", "a\n", "a/b", "٣"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x" * 81,
+        "a b",
+        ".fifo",
+        "a.fifo.fifo",
+        "a.fifo-1",
+        "x" * 76 + ".fifo",
+        "a.",
+        "a.FIFO",
+        "ä",
+        "a\n",
+        "a/b",
+        "٣",
+    ],
+)
 def test_a_bad_name_is_refused(name: str) -> None:
     with pytest.raises(InvalidName):
         validation.check_queue_name(name)
@@ -82,78 +112,99 @@ def test_batches_have_limits(entries: int, size: int, error: type[BrokerError]) 
         validation.check_batch(entries, size)
 
 
-def test_the_size_counts_body_and_attributes() -> None:
-    message = Message(b"12345", (Attribute("na", "String", "6é".encode()),))
-    assert validation.check_message(message, 16) == 5 + 2 + 6 + 3
-    with pytest.raises(MessageTooLong, match=r"16 bytes.*15"):
-        validation.check_message(message, 15)
+@pytest.mark.parametrize("field", ["deduplication_scope", "throughput_limit"])
+def test_what_is_per_queue_or_message_group_is_nothing_else(field: str) -> None:
+    for value in ("queue", "message_group"):
+        validation.check_queue_attributes(QueueAttributes(**{field: value}))
+    with pytest.raises(InvalidArgument, match="'perQueue' is not known: use queue or message_group"):
+        validation.check_queue_attributes(QueueAttributes(**{field: "perQueue"}))
 
 
-def test_a_message_without_attributes_may_be_of_any_bytes() -> None:
-    assert validation.check_message(Message(b"\x00\xff"), 1024) == 2
-    with pytest.raises(MessageTooLong):
-        validation.check_message(Message(b"x" * 1025), 1024)
+def test_a_message_is_received_1_to_1000_times_before_it_is_a_dead_letter() -> None:
+    for count in (1, 1_000):
+        validation.check_queue_attributes(QueueAttributes(redrive=RedrivePolicy("dead", count)))
+    for count in (0, 1_001):
+        with pytest.raises(InvalidArgument, match=f"receive count {count} .*1 to 1000"):
+            validation.check_queue_attributes(QueueAttributes(redrive=RedrivePolicy("dead", count)))
+    with pytest.raises(InvalidName, match="'no name'"):
+        validation.check_queue_attributes(QueueAttributes(redrive=RedrivePolicy("no name", 1)))
+
+
+def test_a_policy_names_sources_when_and_only_when_it_admits_by_queue() -> None:
+    ten = tuple(f"source-{number}" for number in range(10))
+    for good in (RedriveAllowPolicy(), RedriveAllowPolicy(DENY_ALL), RedriveAllowPolicy(BY_QUEUE, ten)):
+        validation.check_queue_attributes(QueueAttributes(redrive_allow=good))
+    for bad, what in (
+        (RedriveAllowPolicy(BY_QUEUE), "source queues 0 .*1 to 10"),
+        (RedriveAllowPolicy(BY_QUEUE, (*ten, "eleventh")), "source queues 11 .*1 to 10"),
+        (RedriveAllowPolicy(BY_QUEUE, ("no name",)), "'no name'"),
+        (RedriveAllowPolicy(ALLOW_ALL, ("a",)), "'allow_all' came with 1 source queues"),
+        (RedriveAllowPolicy(DENY_ALL, ("a",)), "'deny_all' came with 1 source queues"),
+        (RedriveAllowPolicy("allowAll"), "'allowAll' is not known: use allow_all or deny_all or by_queue"),
+    ):
+        with pytest.raises(InvalidArgument, match=what):
+            validation.check_queue_attributes(QueueAttributes(redrive_allow=bad))
+
+
+def test_a_queue_has_1_to_64_stripes() -> None:
+    for count in (1, 64):
+        validation.check_queue_attributes(QueueAttributes(stripes=count))
+    for count in (0, 65):
+        with pytest.raises(InvalidArgument, match=f"stripes {count} .*1 to 64"):
+            validation.check_queue_attributes(QueueAttributes(stripes=count))
 
 
 @pytest.mark.parametrize(
-    "attribute",
+    ("attributes", "what"),
     [
-        Attribute("a", "String", b"text"),
-        Attribute("A_b-c.9", "String.label", "ä".encode()),
-        Attribute("x" * 256, "Binary", b"\xff\x00"),
-        Attribute("n", "Binary.gif", b"\xff"),
-        Attribute("n", "Number", b"-12.5"),
-        Attribute("n", "Number.int", b"1" * 38),
-        Attribute("n", "Number", b"1e125"),
-        Attribute("n", "Number", b"1E-127"),
-        Attribute("n", "Number", b".5"),
-        Attribute("n", "Number", b"0e999"),
-        Attribute("n", "Number", b"1" + b"0" * 60),
-        Attribute("n", "String." + "x" * 249, b"longest type"),
+        (QueueAttributes(content_deduplication=True), "content-based deduplication"),
+        (QueueAttributes(deduplication_scope=PER_MESSAGE_GROUP), "deduplication scope"),
+        (QueueAttributes(throughput_limit=PER_MESSAGE_GROUP), "throughput limit"),
     ],
-    ids=lambda attribute: f"{attribute.name[:9]} {attribute.type[:9]}",
 )
-def test_a_good_attribute_passes(attribute: Attribute) -> None:
-    validation.check_message(Message(b"", (attribute,)), MIB)
+def test_a_standard_queue_has_nothing_of_fifo_queues(attributes: QueueAttributes, what: str) -> None:
+    with pytest.raises(NotForStandard, match=f"'orders' is a standard queue, {what}"):
+        validation.check_attributes_fit("orders", attributes)
 
 
-@pytest.mark.parametrize(
-    "attribute",
-    [
-        Attribute("", "String", b"x"),
-        Attribute("x" * 257, "String", b"x"),
-        Attribute("a b", "String", b"x"),
-        Attribute(".a", "String", b"x"),
-        Attribute("a.", "String", b"x"),
-        Attribute("a..b", "String", b"x"),
-        Attribute("AWS.trace", "String", b"x"),
-        Attribute("amazon.trace", "String", b"x"),
-        Attribute("a", "", b"x"),
-        Attribute("a", "string", b"x"),
-        Attribute("a", "Stringy", b"x"),
-        Attribute("a", "String.", b"x"),
-        Attribute("a", "String." + "x" * 250, b"x"),
-        Attribute("a", "String", b""),
-        Attribute("a", "Binary", b""),
-        Attribute("a", "String", b"\xff"),
-        Attribute("a", "Number", b"twelve"),
-        Attribute("a", "Number", b"1" * 39),
-        Attribute("a", "Number", b"1e200"),
-        Attribute("a", "Number", b"1e-200"),
-        Attribute("a", "Number", b"NaN"),
-        Attribute("a", "Number", b"1 "),
-    ],
-    ids=lambda attribute: f"{attribute.name[:12]} {attribute.type[:9]} {attribute.value[:9]!r}",
-)
-def test_a_bad_attribute_is_refused(attribute: Attribute) -> None:
-    with pytest.raises(InvalidArgument):
-        validation.check_message(Message(b"", (attribute,)), MIB)
+def test_high_throughput_and_stripes_need_deduplication_by_message_group() -> None:
+    fit = validation.check_attributes_fit
+    fit("orders", QueueAttributes(stripes=4))
+    fit("orders.fifo", QueueAttributes(content_deduplication=True))
+    fit("orders.fifo", QueueAttributes(deduplication_scope=PER_MESSAGE_GROUP, stripes=4))
+    fit("orders.fifo", QueueAttributes(deduplication_scope=PER_MESSAGE_GROUP, throughput_limit=PER_MESSAGE_GROUP))
+    with pytest.raises(InvalidArgument, match="throughput limit 'message_group' needs deduplication scope"):
+        fit("orders.fifo", QueueAttributes(throughput_limit=PER_MESSAGE_GROUP))
+    with pytest.raises(InvalidArgument, match="has 1 stripe, not 2"):
+        fit("orders.fifo", QueueAttributes(stripes=2))
 
 
-def test_ten_attributes_pass_and_eleven_or_two_of_a_name_do_not() -> None:
-    attributes = tuple(Attribute(f"a{number}", "String", b"x") for number in range(11))
-    validation.check_message(Message(b"", attributes[:10]), MIB)
-    with pytest.raises(InvalidArgument, match="11"):
-        validation.check_message(Message(b"", attributes), MIB)
-    with pytest.raises(InvalidArgument, match="twice"):
-        validation.check_message(Message(b"", (attributes[0], attributes[0])), MIB)
+@pytest.mark.parametrize(("source", "target"), [("orders", "orders"), ("orders", "dead.fifo"), ("orders.fifo", "dead")])
+def test_dead_letters_go_to_another_queue_of_the_same_kind(source: str, target: str) -> None:
+    with pytest.raises(RedriveTargetInvalid, match=target):
+        validation.check_attributes_fit(source, QueueAttributes(redrive=RedrivePolicy(target, 3)))
+    validation.check_attributes_fit("a.fifo", QueueAttributes(redrive=RedrivePolicy("b.fifo", 3)))
+    validation.check_attributes_fit("a", QueueAttributes(redrive=RedrivePolicy("b", 3)))
+
+
+def test_a_dead_letter_queue_admits_whom_its_policy_says() -> None:
+    allowed = validation.check_redrive_allowed
+    allowed("orders", "dead", RedriveAllowPolicy())
+    allowed("orders", "dead", RedriveAllowPolicy(BY_QUEUE, ("other", "orders")))
+    with pytest.raises(RedriveNotAllowed, match="'dead' does not take dead letters of 'orders'.*admits other"):
+        allowed("orders", "dead", RedriveAllowPolicy(BY_QUEUE, ("other",)))
+    with pytest.raises(RedriveNotAllowed, match="deny_all and admits none"):
+        allowed("orders", "dead", RedriveAllowPolicy(DENY_ALL))
+
+
+def test_browsing_has_limits() -> None:
+    browse = validation.check_browse
+    browse((), 1, WallMillis(0), None)
+    browse((VISIBLE, IN_FLIGHT, DELAYED), 1000, WallMillis(5), WallMillis(5))
+    for count in (0, 1001):
+        with pytest.raises(InvalidArgument, match=f"browse {count} .*1 to 1000"):
+            browse((), count, WallMillis(0), None)
+    with pytest.raises(InvalidArgument, match="'gone' is not known: use visible or in_flight or delayed"):
+        browse(("gone",), 1, WallMillis(0), None)
+    with pytest.raises(InvalidArgument, match="from 5 and before 4"):
+        browse((), 1, WallMillis(5), WallMillis(4))
