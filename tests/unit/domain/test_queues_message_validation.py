@@ -132,5 +132,5 @@ def test_a_lifetime_is_a_second_to_the_retention() -> None:
 
 def test_a_message_must_outlive_the_time_that_it_is_invisible() -> None:
     check_outlives(1_000, 999)
-    with pytest.raises(InvalidArgument, match="lifetime 1000 ends before .* 1000 ms from now"):
+    with pytest.raises(InvalidArgument, match=r"lifetime 1000 ends before .* 1000 ms from now"):
         check_outlives(1_000, 1_000)
