@@ -28,13 +28,7 @@ class Wake(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-class Ship(msgspec.Struct, frozen=True):
-    """Effect: the outbox of this group has something for the courier to carry."""
-
-    room: str
-
-
-Effect = Wake | Ship
+Effect = Wake
 """Effects are data, carried out by the leader only, may be repeated after a change of leader, and so are idempotent."""
 
 

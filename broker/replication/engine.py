@@ -16,7 +16,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, DeadlineExceeded, DiskFull, NotLeader, Overloaded, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Clock, Instant, Millis, earliest
-from broker.machine.contract import Effect, Wake
+from broker.machine.contract import Effect
 from broker.raft.ready import RoleChange
 from broker.raft.types import Role
 from broker.replication import frames, inputs
@@ -102,6 +102,8 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Millis | None = None
         self._leader_waiters: dict[GroupId, list[asyncio.Future[None]]] = {}
+        self._elected: set[GroupId] = set()
+        """Groups that this node was elected to lead, until it is ready to."""
         self._sync_waiters: list[asyncio.Future[None]] = []
         self._preparing = False
         self._closed = False
@@ -245,7 +247,7 @@ class Engine:
             self._carry_out(group, effect)
         for job in turn.jobs:
             self.snapshots.start(job)
-        if self._leader_waiters:
+        if self._elected:
             self._tell_ready_leaders()
         if turn.again:
             self._soon()
@@ -336,15 +338,16 @@ class Engine:
         self._pending_bytes -= self._sizes.pop(token, 0)
 
     def _carry_out(self, group: GroupId, effect: Effect) -> None:
-        if type(effect) is Wake:
-            for token in self.room.woken((group, effect.key), effect.count):
-                self._resolve(token, True)
+        for token in self.room.woken((group, effect.key), effect.count):
+            self._resolve(token, True)
 
     def _role_changed(self, group: GroupId, change: RoleChange) -> None:
         self.counts.leaders_changed += 1
         if change.role is Role.LEADER:
             self.counts.elections_won += 1
+            self._elected.add(group)
         else:
+            self._elected.discard(group)
             refusal = self.core.replicas[group].not_leader()
             for token in self.room.close_group(group):
                 self._refuse(token, refusal)
@@ -353,9 +356,9 @@ class Engine:
         self._tell_leader_waiters(group)
 
     def _tell_ready_leaders(self) -> None:
-        for group in list(self._leader_waiters):
-            if self.core.replicas[group].leads:
-                self._tell_leader_waiters(group)
+        for group in [group for group in self._elected if self.core.replicas[group].leads]:
+            self._elected.discard(group)
+            self._tell_leader_waiters(group)
 
     def _tell_leader_waiters(self, group: GroupId) -> None:
         for waiter in self._leader_waiters.pop(group, []):

@@ -89,6 +89,9 @@ class Groups(Protocol):
     def leads(self, group: GroupId) -> bool:
         """Whether this node leads the group and has applied everything committed before its term."""
 
+    async def led(self, group: GroupId) -> None:
+        """Wait until this node leads the group, for as long as that takes. Costs nothing meanwhile."""
+
     def leader_of(self, group: GroupId) -> NodeId | None:
         """The node believed to lead; None while unknown or when this node has no replica of the group."""
 

@@ -76,6 +76,10 @@ class LocalGroups:
         replica = self._engine.core.replicas.get(group)
         return replica is not None and replica.leads
 
+    async def led(self, group: GroupId) -> None:
+        while not self.leads(group):
+            await self._engine.leader_changed(group)
+
     def leader_of(self, group: GroupId) -> NodeId | None:
         replica = self._engine.core.replicas.get(group)
         if replica is None or (replica.leader == self.me and not replica.leads):

@@ -14,7 +14,6 @@ import msgspec
 
 from broker.base.ids import GroupId, Index, NodeId
 from broker.machine import envelope
-from broker.machine.contract import Wake
 from broker.machine.envelope import RequestId
 from broker.machine.replicated import ReplicatedMachine
 from broker.raft.messages import Append
@@ -294,8 +293,7 @@ class SimulatedNode:
             self._answer(answer)
         for group, change in turn.role_changes:
             self._role_changed(group, change.role, change.term, change.leader)
-        for _, effect in turn.effects:
-            self._world.counts["wake" if type(effect) is Wake else "ship"] += 1
+        self._world.counts["wake"] += len(turn.effects)
         for job in turn.jobs:
             self._start_job(job)
         if turn.again:

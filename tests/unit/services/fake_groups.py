@@ -25,6 +25,7 @@ from broker.machine.replicated import ReplicatedMachine
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
 
 EPOCH = 1_700_000_000_000
+_EVER = Millis(1 << 40)
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -107,7 +108,10 @@ class FakeCluster:
         await _until(lambda: self.holding >= count)
 
     def elect(self, group: int, leader: str | None) -> None:
-        self.leaders[GroupId(group)] = None if leader is None else NodeId(leader)
+        before = self.leaders[GroupId(group)]
+        after = self.leaders[GroupId(group)] = None if leader is None else NodeId(leader)
+        if before != after:
+            self._close(GroupId(group), NotLeader(f"{before} leads group {group} no more", after))
         for future in self._elections:
             if not future.done():
                 future.set_result(True)
@@ -118,8 +122,7 @@ class FakeCluster:
         self.entries[group, index] = data
         applied = self.machines[group].apply(data, index)
         for effect in applied.effects:
-            if isinstance(effect, Wake):
-                self._wake(group, effect)
+            self._wake(group, effect)
         return applied
 
     def apply_command(self, group: GroupId, room: str, command: msgspec.Struct) -> Applied:
@@ -151,6 +154,11 @@ class FakeCluster:
         future = self.clock.alarm(timeout)
         self._elections.append(future)
         return await future
+
+    def _close(self, group: GroupId, error: NotLeader) -> None:
+        for of_group, _, future in self._waiters:
+            if of_group == group and not future.done():
+                future.set_exception(error)
 
     def _wake(self, group: GroupId, effect: Wake) -> None:
         left = effect.count
@@ -227,6 +235,10 @@ class FakeGroups:
 
     def leads(self, group: GroupId) -> bool:
         return self._cluster.leaders[group] == self._me
+
+    async def led(self, group: GroupId) -> None:
+        while not self.leads(group):
+            await self._cluster.election(_EVER)
 
     def leader_of(self, group: GroupId) -> NodeId | None:
         return self._cluster.leaders.get(group) if self._has_replica(group) else None
