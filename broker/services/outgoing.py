@@ -7,24 +7,63 @@ nothing. Reading a request and packing it is all the work that is done per messa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
-from broker.base.errors import CallerError, Refusal
+from broker.base.errors import CallerError, InvalidArgument, Refusal
 from broker.base.limits import MAX_MESSAGE_SIZE
-from broker.domain.queues.message_validation import check_message
+from broker.domain.queues.message_validation import (
+    check_deduplication,
+    check_lifetime,
+    check_message,
+    check_message_group,
+)
 from broker.domain.queues.model import Message
 from broker.domain.queues.validation import check_batch, check_delay
+from broker.services.replies import Failures
 
 _encoder = msgspec.msgpack.Encoder()
+_raw_array = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_Item = TypeVar("_Item")
+
+
+class OutgoingMessage(msgspec.Struct, frozen=True):
+    """``delay`` in milliseconds, None: the queue's. ``due``: instant before which it is invisible, 0: none.
+    ``lifetime`` in milliseconds, 0: the queue's retention. ``group``, ``deduplication``: "" for none."""
+
+    message: Message
+    delay: int | None = None
+    group: str = ""
+    deduplication: str = ""
+    due: int = 0
+    lifetime: int = 0
 
 
 class Packed(msgspec.Struct, frozen=True, array_like=True):
-    """``messages`` is an encoded array; ``sizes`` counts each one's bytes; ``delays`` (ms) may be None: the queue's."""
+    """``messages`` is an encoded array; ``sizes`` counts each one's bytes. Of the others each message has one, as
+    OutgoingMessage says, or None stands for none at all."""
 
     sizes: list[int]
     delays: list[int | None] | None
     messages: msgspec.Raw
+    groups: list[str] | None = None
+    deduplication: list[str] | None = None
+    due: list[int] | None = None
+    lifetimes: list[int] | None = None
+
+    def selected(self, places: Sequence[int]) -> Packed:
+        """The messages at these positions, in this order, as they are encoded."""
+        messages = _raw_array.decode(self.messages)
+        return Packed(
+            [self.sizes[place] for place in places],
+            _selected(self.delays, places),
+            msgspec.Raw(_encoder.encode([messages[place] for place in places])),
+            _selected(self.groups, places),
+            _selected(self.deduplication, places),
+            _selected(self.due, places),
+            _selected(self.lifetimes, places),
+        )
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -33,7 +72,7 @@ class Outgoing(msgspec.Struct, frozen=True):
 
     packed: Packed
     places: list[int] | None = None
-    refused: tuple[tuple[int, Refusal], ...] = ()
+    refused: Failures = ()
 
 
 def pack_bodies(bodies: Sequence[bytes]) -> Outgoing:
@@ -46,26 +85,53 @@ def pack_bodies(bodies: Sequence[bytes]) -> Outgoing:
     return Outgoing(Packed(sizes, None, msgspec.Raw(_encoder.encode([(body, ()) for body in bodies]))))
 
 
-def pack(messages: Sequence[Message], delays: Sequence[int | None]) -> Outgoing:
-    """``delays[k]`` in milliseconds, or None for the queue's. Raises BatchEmpty, BatchTooLarge."""
-    check_batch(len(messages), sum(message.size() for message in messages))
+def pack(messages: Sequence[OutgoingMessage]) -> Outgoing:
+    """Raises BatchEmpty, BatchTooLarge."""
+    check_batch(len(messages), sum(each.message.size() for each in messages))
     sizes: list[int] = []
+    good: list[OutgoingMessage] = []
     places: list[int] = []
     refused: list[tuple[int, Refusal]] = []
-    for place, (message, delay) in enumerate(zip(messages, delays, strict=True)):
+    for place, each in enumerate(messages):
         try:
-            if delay is not None:
-                check_delay(delay)
-            sizes.append(check_message(message, MAX_MESSAGE_SIZE))
+            _check(each)
+            sizes.append(check_message(each.message, MAX_MESSAGE_SIZE))
         except CallerError as error:
             refused.append((place, Refusal.of(error)))
         else:
+            good.append(each)
             places.append(place)
-    good = [messages[place] for place in places]
-    own_delays = [delays[place] for place in places]
+    delays = [each.delay for each in good]
     packed = Packed(
         sizes,
-        None if all(delay is None for delay in own_delays) else own_delays,
-        msgspec.Raw(_encoder.encode(good)),
+        None if all(delay is None for delay in delays) else delays,
+        msgspec.Raw(_encoder.encode([each.message for each in good])),
+        _unless_none([each.group for each in good]),
+        _unless_none([each.deduplication for each in good]),
+        _unless_none([each.due for each in good]),
+        _unless_none([each.lifetime for each in good]),
     )
     return Outgoing(packed, places if refused else None, tuple(refused))
+
+
+def _check(each: OutgoingMessage) -> None:
+    if each.delay is not None:
+        check_delay(each.delay)
+        if each.due:
+            raise InvalidArgument(f"the message came with a delay of {each.delay} ms and due {each.due}: give one")
+    if each.group:
+        check_message_group(each.group)
+    if each.deduplication:
+        check_deduplication(each.deduplication)
+    if each.due < 0:
+        raise InvalidArgument(f"due {each.due} is no instant: use milliseconds since 1970, or 0 for none")
+    if each.lifetime:
+        check_lifetime(each.lifetime)
+
+
+def _unless_none(items: list[_Item]) -> list[_Item] | None:
+    return items if any(items) else None
+
+
+def _selected(items: list[_Item] | None, places: Sequence[int]) -> list[_Item] | None:
+    return None if items is None else [items[place] for place in places]

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from broker.base.errors import InvalidArgument, Refusal
-from broker.base.ids import GroupId, QueueId
+from broker.base.errors import InvalidArgument
+from broker.base.ids import QueueId
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
 from broker.domain.queues.commands import PurgeQueue, Results
-from broker.domain.queues.model import QueueAttributes
+from broker.domain.queues.message_validation import check_attempt
+from broker.domain.queues.model import QueueAttributes, is_fifo
 from broker.domain.queues.validation import (
     check_batch,
     check_max_messages,
@@ -53,10 +54,12 @@ from broker.services.receiving import (
     WaitAnswer,
     WaitRequest,
 )
+from broker.services.replies import Failures
 from broker.services.request_ids import RequestIds
 from broker.services.routing import Routing
 from broker.services.sending import SendAnswer, Sending, SendRequest
-from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Failures, Settling
+from broker.services.sent import Part, SendResult, sent
+from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Settling
 from broker.services.use_cases import UseCase
 
 _WAIT_MARGIN = Millis(5 * SECOND)
@@ -68,15 +71,6 @@ class Page(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     more: bool
-
-
-class SendResult(msgspec.Struct, frozen=True):
-    """Of one batch: its accepted messages have the ids (``group``, ``index``, 0 .. ``accepted`` - 1), in order."""
-
-    group: GroupId
-    index: int
-    accepted: int
-    refused: Failures
 
 
 class QueueService:
@@ -181,12 +175,7 @@ class QueueService:
             answer = await self._routing.once(name, self._sending, make, deadline, request)
         finally:
             self._admission.leave(size)
-        refused = answer.refused
-        if outgoing.places is not None:
-            places = outgoing.places
-            far = [(places[position], refusal) for position, refusal in refused]
-            refused = tuple(sorted([*outgoing.refused, *far], key=_position))
-        return SendResult(answer.group, answer.index, answer.count, refused)
+        return sent(outgoing, is_fifo(name), (Part(answer, outgoing.places),))
 
     async def receive(
         self,
@@ -196,21 +185,25 @@ class QueueService:
         wait: Millis | None = None,
         visibility_timeout: Millis | None = None,
         request: RequestId | None = None,
+        attempt: str = "",
     ) -> ReceiveAnswer:
         """Up to ``max_messages``, fewer when they are large; empty when the wait is over. None: what the queue says.
+        ``attempt``: of FIFO queues, the receive-attempt id: what was taken under it lately is given again.
 
-        Raises InvalidArgument, InvalidName, QueueNotFound, OverLimit.
+        Raises InvalidArgument, InvalidName, QueueNotFound, NotForStandard, OverLimit.
         """
         check_max_messages(max_messages)
         if wait is not None:
             check_receive_wait(wait)
         if visibility_timeout is not None:
             check_visibility_timeout(visibility_timeout)
+        if attempt:
+            check_attempt(attempt)
         longest = MAX_RECEIVE_WAIT if wait is None else wait
         deadline = min(deadline, Millis(self.clock.monotonic() + longest + _WAIT_MARGIN))
 
         def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
-            return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own)
+            return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own, attempt)
 
         return await self._routing.admitted(0, self._routing.once(name, self._receiving, make, deadline, request))
 
@@ -285,7 +278,3 @@ class QueueService:
         results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, request))
         assert batch is not None
         return batch.failures(results)
-
-
-def _position(failure: tuple[int, Refusal]) -> int:
-    return failure[0]

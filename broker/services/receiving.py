@@ -1,19 +1,23 @@
 """Receiving on the queue's leader: long polling without a log entry, content from the log, bounded answers.
 
-A Receive is proposed only when something is visible. What does not fit into one answer is made visible again at once.
+A Receive is proposed only when something is visible, and again while it finds nothing but dead letters and there is
+time. What does not fit into one answer is made visible again at once.
 This room must not know names of queues or where leaders are: the service above has found both.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from broker.base.errors import BatchEmpty, BrokerError, InvalidArgument, OverLimit
+from broker.base.errors import BatchEmpty, BrokerError, InvalidArgument, NotForStandard, OverLimit
 from broker.base.ids import GroupId, MessageId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MIB
 from broker.domain.queues.commands import ChangeVisibility, Deliveries, Delivery, Receive, Refused, Results
-from broker.domain.queues.model import Attribute, Handle
+from broker.domain.queues.keys import message_key
+from broker.domain.queues.model import Attribute, Handle, Message, Origin, is_fifo
 from broker.domain.queues.questions import HasVisible
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
@@ -21,13 +25,15 @@ from broker.services import handles
 from broker.services.contents import Contents
 from broker.services.dwell import DwellTimes
 from broker.services.replies import accepted, accepted_as
+from broker.services.request_ids import further
 from broker.services.sending import ROOM, describe
 
 ANSWER_SIZE = 3 * MIB
 """Bytes of content in one answer: with its frame it stays below the 4 MiB that gRPC clients accept by default."""
-_OVERHEAD = 96
-"""Bytes that a message takes in an answer beside body and attributes, at most."""
-
+_OVERHEAD = 128
+"""Bytes that a message takes in an answer beside what is counted one by one, at most."""
+_ORIGIN = 192
+"""Bytes that an origin takes, at most."""
 
 MAX_LARGE_QUEUES = 10_000
 """Queues of large messages that are remembered as such."""
@@ -37,16 +43,20 @@ _RESERVE = Millis(500)
 
 class ReceiveRequest(msgspec.Struct, frozen=True, array_like=True):
     """``wait`` and ``visibility_timeout`` in milliseconds, None: the queue's. A number of ``request`` is answered once:
-    the same again gives the same messages."""
+    the same again gives the same messages. ``attempt``: of FIFO queues, the receive-attempt id, or ""."""
 
     queue: QueueId
     max_messages: int
     wait: Millis | None
     visibility_timeout: Millis | None
     request: RequestId
+    attempt: str = ""
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True):
+    """``group``, ``deduplication``: "" for none. ``sequence_number``: of FIFO queues, 0 otherwise. ``origin``: where it
+    was before it was moved here."""
+
     id: bytes
     handle: bytes
     body: bytes
@@ -54,10 +64,15 @@ class Received(msgspec.Struct, frozen=True, array_like=True):
     receive_count: int
     sent_at: WallMillis
     first_received_at: WallMillis
+    group: str = ""
+    deduplication: str = ""
+    sequence_number: int = 0
+    origin: Origin | None = None
 
 
 class ReceiveAnswer(msgspec.Struct, frozen=True, array_like=True):
-    """``used``: the request id is used up. Without messages and unused, nothing was visible and nothing proposed."""
+    """``used``: the request id is used up. Without messages and used, there were only dead letters; without messages
+    and unused, nothing was visible and nothing proposed."""
 
     messages: list[Received]
     used: bool
@@ -100,23 +115,32 @@ class Receiving:
         """Size of the largest message of the last answer of queues whose messages are large, to ask for fewer."""
 
     async def receive(self, group: GroupId, wanted: ReceiveRequest, deadline: Millis) -> ReceiveAnswer:
-        """Raises QueueNotFound, OverLimit, DataCorrupt, and what proposing raises. Empty when the wait is over."""
-        groups = self._groups
-        remembered = groups.replay(group, wanted.request.session, wanted.request.number - 1)
-        if remembered and remembered[0][0] == wanted.request.number:
-            return ReceiveAnswer(await self._answer(group, wanted.queue, remembered[0][1], deadline), True)
-        now = groups.clock.monotonic()
-        wait = wanted.wait
-        if wait is None:
-            wait = describe(groups, group, wanted.queue).attributes.receive_wait
-        if not await self._something_visible(group, wanted.queue, min(Millis(now + wait), Millis(deadline - _RESERVE))):
-            return ReceiveAnswer([], False)
-        count = min(wanted.max_messages, max(1, ANSWER_SIZE // self._largest.get(wanted.queue, 1)))
-        command = Receive(wanted.queue, count, wanted.visibility_timeout)
-        reply = await groups.propose(group, ROOM, command, self._remaining(deadline), wanted.request)
-        messages = await self._answer(group, wanted.queue, reply, deadline)
-        self._measure(group, wanted.queue, messages)
-        return ReceiveAnswer(messages, True)
+        """Raises QueueNotFound, NotForStandard, OverLimit, DataCorrupt, and what proposing raises. Empty when the wait
+        is over."""
+        groups, wait, request, step = self._groups, wanted.wait, wanted.request, 0
+        if wait is None or wanted.attempt:
+            described = describe(groups, group, wanted.queue)
+            wait = described.attributes.receive_wait if wait is None else wait
+            if wanted.attempt and not is_fifo(described.name):
+                raise NotForStandard(
+                    f"receive-attempt id {wanted.attempt!r} is not for standard queue {described.name!r}: leave it out"
+                )
+        until = min(Millis(groups.clock.monotonic() + wait), Millis(deadline - _RESERVE))
+        while True:
+            reply = self._remembered(group, request)
+            if reply is None:
+                blind = wanted.attempt and step == 0  # what it took before is in flight
+                if not blind and not await self._something_visible(group, wanted.queue, until):
+                    return ReceiveAnswer([], step > 0)
+                reply = await groups.propose(group, ROOM, self._command(wanted), self._remaining(deadline), request)
+                messages = await self._answer(group, wanted.queue, reply, deadline)
+                self._measure(group, wanted.queue, messages)
+            else:
+                messages = await self._answer(group, wanted.queue, reply, deadline)
+            if messages or groups.clock.monotonic() >= until:
+                return ReceiveAnswer(messages, True)
+            step += 1
+            request = further(wanted.request, step)
 
     async def wait(self, group: GroupId, wanted: WaitRequest, deadline: Millis) -> WaitAnswer:
         """Until something is visible or the wait is over. Changes nothing: may be cancelled. Raises QueueNotFound."""
@@ -137,6 +161,14 @@ class Receiving:
                 if messages:
                     again.append((number, messages))
         return ReplayAnswer(again, last)
+
+    def _remembered(self, group: GroupId, request: RequestId) -> Any:
+        replies = self._groups.replay(group, request.session, request.number - 1)
+        return replies[0][1] if replies and replies[0][0] == request.number else None
+
+    def _command(self, wanted: ReceiveRequest) -> Receive:
+        count = min(wanted.max_messages, max(1, ANSWER_SIZE // self._largest.get(wanted.queue, 1)))
+        return Receive(wanted.queue, count, wanted.visibility_timeout, wanted.attempt)
 
     async def _claim(self, group: GroupId, wanted: ReplayRequest, deadline: Millis) -> int:
         """Use up the session's next number for nothing; returns it.
@@ -200,14 +232,18 @@ class Receiving:
         messages: list[Received] = []
         size = largest = 0
         index, entry = -1, None
+        fifo = self._is_fifo(group, queue, deliveries)
         for position, delivery in enumerate(deliveries):
             if delivery.index != index:
                 index = delivery.index
                 entry = self._contents.of_entry(group, index)
             if entry is None:  # deleted meanwhile, with all its neighbours
                 continue
-            message = entry[delivery.slot]
+            message = entry.messages[delivery.slot]
+            deduplication = entry.deduplication_of(delivery.slot)
             own = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
+            if delivery.group or deduplication or message.origin is not None:
+                own += len(delivery.group) + len(deduplication) + (0 if message.origin is None else _ORIGIN)
             if size + own > ANSWER_SIZE and messages:
                 if len(self._largest) >= MAX_LARGE_QUEUES:
                     self._largest.clear()
@@ -215,10 +251,14 @@ class Receiving:
                 return messages, deliveries[position:]
             size += own
             largest = max(largest, own)
-            messages.append(_received(group, queue, delivery, message.body, message.attributes))
+            messages.append(_received(group, queue, delivery, message, deduplication, fifo))
         if queue in self._largest and size < ANSWER_SIZE // 2:
             del self._largest[queue]
         return messages, ()
+
+    def _is_fifo(self, group: GroupId, queue: QueueId, deliveries: tuple[Delivery, ...]) -> bool:
+        """Every message of a FIFO queue has a message group; so the others need not be asked."""
+        return bool(deliveries and deliveries[0].group) and is_fifo(describe(self._groups, group, queue).name)
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())
@@ -234,15 +274,19 @@ def _is_refusal(reply: object, error: type[BrokerError]) -> bool:
 
 
 def _received(
-    group: GroupId, queue: QueueId, delivery: Delivery, body: bytes, attributes: tuple[Attribute, ...]
+    group: GroupId, queue: QueueId, delivery: Delivery, message: Message, deduplication: str, fifo: bool
 ) -> Received:
     index, slot = delivery.index, delivery.slot
     return Received(
         MessageId(group, index, slot).to_bytes(),
         handles.encode(queue, index, slot, delivery.receipt),
-        body,
-        attributes,
+        message.body,
+        message.attributes,
         delivery.receive_count,
         delivery.sent_at,
         delivery.first_received_at,
+        delivery.group,
+        deduplication,
+        message_key(index, slot) if fifo else 0,
+        message.origin,
     )

@@ -10,6 +10,9 @@ from broker.domain.queues import commands as queues
 
 Reply = TypeVar("Reply")
 
+Failures = tuple[tuple[int, Refusal], ...]
+"""Positions in a batch that failed, ascending, and why; all others are done."""
+
 
 def accepted_as(kind: type[Reply], reply: Any) -> Reply:
     """The reply to a command under a request id. Raises the BrokerError that a refusal stands for, and

@@ -7,6 +7,7 @@ at most one call outstanding, so however many calls run at once, no number ever 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from broker.machine.envelope import RequestId
 
@@ -29,3 +30,10 @@ class RequestIds:
 
     def give_back(self, used: RequestId) -> None:
         self._free.append(used)
+
+
+def further(request: RequestId, step: int) -> RequestId:
+    """The id of a further command, from 1, of the call made under ``request``: the same whenever the call is repeated,
+    so that it takes the same steps again and finds each one's reply remembered."""
+    name = request.session + request.number.to_bytes(8, "big")
+    return RequestId(blake2b(name, digest_size=SESSION_BYTES).digest(), step)

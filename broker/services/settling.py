@@ -17,11 +17,8 @@ from broker.domain.queues.model import Handle
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services import handles
-from broker.services.replies import accepted_as
+from broker.services.replies import Failures, accepted_as
 from broker.services.sending import ROOM, describe
-
-Failures = tuple[tuple[int, Refusal], ...]
-"""Positions in the batch that failed, ascending, and why; all others are done."""
 
 
 class DeleteRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -90,8 +87,4 @@ class Batch:
         if not results.refused and not self._refused:
             return ()
         far = [(self.places[position], refusal) for position, refusal in results.refused]
-        return tuple(sorted(self._refused + far, key=_position))
-
-
-def _position(failure: tuple[int, Refusal]) -> int:
-    return failure[0]
+        return tuple(sorted(self._refused + far))

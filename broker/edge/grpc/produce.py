@@ -13,7 +13,6 @@ import grpc.aio
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, InvalidArgument
-from broker.base.ids import MessageId
 from broker.base.instants import Millis
 from broker.edge.grpc import translation
 from broker.edge.grpc.calls import DEFAULT_TIMEOUT
@@ -102,8 +101,8 @@ class _ProduceStream:
             response.error.CopyFrom(info_of(self._around.table.expected(error, "storing a frame")))
         else:
             response.accepted = result.accepted
-            if result.accepted:
-                response.first_message_id = MessageId(result.group, result.index, 0).to_bytes()
+            if result.first is not None:
+                response.first_message_id = result.first.to_bytes()
             if result.refused:
                 response.failed.extend(entry_errors(result.refused))
         self._on_their_way -= 1

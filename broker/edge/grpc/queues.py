@@ -63,9 +63,7 @@ class QueueCalls:
     async def send(self, request: queues_pb2.SendRequest, deadline: Millis) -> queues_pb2.SendResponse:
         own = translation.request_id(request, request.request_id)
         result = await self._service.send(request.queue, translation.outgoing(request.messages), deadline, own)
-        refused = [place for place, _ in result.refused]
-        ids = translation.message_ids(result.group, result.index, result.accepted, refused)
-        return queues_pb2.SendResponse(message_ids=ids, failed=entry_errors(result.refused))
+        return queues_pb2.SendResponse(message_ids=result.message_ids(), failed=entry_errors(result.refused))
 
     async def receive(self, request: queues_pb2.ReceiveRequest, deadline: Millis) -> queues_pb2.ReceiveResponse:
         answer = await self._service.receive(

@@ -5,17 +5,16 @@ On the way of every message, so it reads each field once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from broker.base.errors import InvalidArgument
-from broker.base.ids import MessageId
 from broker.base.instants import Millis
 from broker.domain.queues.model import Attribute, Message, QueueAttributes
 from broker.domain.queues.validation import check_visibility_timeout
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2
 from broker.services.administering import AttributeChanges, Description
-from broker.services.outgoing import Outgoing, pack, pack_bodies
+from broker.services.outgoing import Outgoing, OutgoingMessage, pack, pack_bodies
 from broker.services.receiving import Received
 from broker.services.request_ids import SESSION_BYTES
 
@@ -112,28 +111,16 @@ def outgoing(messages: Sequence[queues_pb2.OutgoingMessage]) -> Outgoing:
 def _outgoing_with_more(messages: Sequence[queues_pb2.OutgoingMessage]) -> Outgoing:
     return pack(
         [
-            Message(
-                message.body,
-                tuple(Attribute(given.name, given.type, given.value) for given in message.attributes),
+            OutgoingMessage(
+                Message(
+                    message.body,
+                    tuple(Attribute(given.name, given.type, given.value) for given in message.attributes),
+                ),
+                message.delay_ms if message.HasField("delay_ms") else None,
             )
             for message in messages
-        ],
-        [message.delay_ms if message.HasField("delay_ms") else None for message in messages],
+        ]
     )
-
-
-def message_ids(group: int, index: int, count: int, refused: Iterable[int]) -> list[bytes]:
-    """One per entry of a batch of ``count`` accepted and some refused entries, empty for those."""
-    places = set(refused)
-    ids: list[bytes] = []
-    slot = 0
-    for place in range(count + len(places)):
-        if place in places:
-            ids.append(b"")
-        else:
-            ids.append(MessageId(group, index, slot).to_bytes())
-            slot += 1
-    return ids
 
 
 def add_delivered(to: queues_pb2.ReceiveResponse | queues_pb2.ConsumeResponse, messages: list[Received]) -> None:

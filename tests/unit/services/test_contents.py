@@ -12,7 +12,7 @@ from broker.domain.queues.commands import DeleteQueue, Send
 from broker.domain.queues.model import Message
 from broker.machine import envelope
 from broker.machine.envelope import Envelope
-from broker.services.contents import Contents
+from broker.services.contents import Content, Contents
 from tests.unit.services.fake_groups import FakeCluster
 
 ONE = GroupId(1)
@@ -39,9 +39,9 @@ class CountingLog:
         self.entries[index] = data
 
 
-def bodies(found: list[Message] | None) -> list[bytes]:
+def bodies(found: Content | None) -> list[bytes]:
     assert found is not None
-    return [message.body for message in found]
+    return [message.body for message in found.messages]
 
 
 def test_an_entry_is_read_and_decoded_once() -> None:

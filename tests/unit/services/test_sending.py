@@ -22,7 +22,7 @@ from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
 from broker.services.admission import AdmissionSettings
 from broker.services.assembly import Services, ServiceSettings
-from broker.services.outgoing import pack, pack_bodies
+from broker.services.outgoing import OutgoingMessage, pack, pack_bodies
 from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import one_node, soon, with_queue
 
@@ -34,7 +34,7 @@ async def test_what_is_sent_is_received_with_its_attributes() -> None:
     queues = services.queues
     attributes = (Attribute("kind", "String", b"express"),)
     sent = await queues.send(
-        "orders", pack([Message(b"one", attributes), Message(b"two")], [None, None]), soon(cluster)
+        "orders", pack([OutgoingMessage(Message(b"one", attributes)), OutgoingMessage(Message(b"two"))]), soon(cluster)
     )
 
     received = (await queues.receive("orders", 10, soon(cluster))).messages
@@ -70,10 +70,15 @@ async def test_a_batch_of_bad_messages_proposes_nothing() -> None:
 
 async def test_refusals_found_here_and_at_the_leader_keep_their_places() -> None:
     cluster, services = await with_queue(changes=AttributeChanges(message_size_limit=1024))
-    bad_attribute = Message(b"x", (Attribute("a b", "String", b"v"),))
-    batch = [bad_attribute, Message(b"good"), Message(b"long" * 1000), Message(b"late"), Message(b"good too")]
+    batch = [
+        OutgoingMessage(Message(b"x", (Attribute("a b", "String", b"v"),))),
+        OutgoingMessage(Message(b"good")),
+        OutgoingMessage(Message(b"long" * 1000)),
+        OutgoingMessage(Message(b"late"), delay=900_001),
+        OutgoingMessage(Message(b"good too"), delay=10),
+    ]
 
-    result = await services.queues.send("orders", pack(batch, [None, None, None, 900_001, 10]), soon(cluster))
+    result = await services.queues.send("orders", pack(batch), soon(cluster))
 
     assert [(place, refusal.code) for place, refusal in result.refused] == [
         (0, "InvalidArgument"),
@@ -87,7 +92,8 @@ async def test_refusals_found_here_and_at_the_leader_keep_their_places() -> None
 
 async def test_a_delay_of_its_own_stands_beside_the_queues() -> None:
     cluster, services = await with_queue(changes=AttributeChanges(delay=Millis(10_000)))
-    await services.queues.send("orders", pack([Message(b"own"), Message(b"queue's")], [0, None]), soon(cluster))
+    batch = [OutgoingMessage(Message(b"own"), delay=0), OutgoingMessage(Message(b"queue's"))]
+    await services.queues.send("orders", pack(batch), soon(cluster))
 
     at_once = (await services.queues.receive("orders", 10, soon(cluster))).messages
     cluster.clock.advance(10_000)
@@ -107,7 +113,7 @@ def test_batches_have_limits() -> None:
     with pytest.raises(BatchTooLarge):
         pack_bodies([b"x" * MAX_MESSAGE_SIZE] * 4 + [b"x"])
     with pytest.raises(BatchTooLarge):
-        pack([Message(b"x" * MAX_BATCH_BYTES), Message(b"y")], [None, None])
+        pack([OutgoingMessage(Message(b"x" * MAX_BATCH_BYTES)), OutgoingMessage(Message(b"y"))])
 
 
 async def test_the_same_request_id_stores_once_and_answers_the_same() -> None:
