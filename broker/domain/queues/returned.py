@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from broker.domain.queues.keys import AFTER_ALL
 
@@ -53,6 +53,9 @@ class _Chunk:
         self.receipts, self.counts = self.receipts[start:end], self.counts[start:end]
         self.head = 0
 
+    def row(self, place: int) -> Row:
+        return self.keys[place], self.sents[place], self.firsts[place], self.receipts[place], self.counts[place]
+
     def insert(self, place: int, row: Row) -> None:
         key, sent, first, receipt, count = row
         self.keys.insert(place, key)
@@ -67,6 +70,10 @@ class _Chunk:
 
 def _first_key(chunk: _Chunk) -> int:
     return chunk.keys[chunk.head]
+
+
+def _last_sent(chunk: _Chunk) -> int:
+    return chunk.sents[-1]
 
 
 class ReturnedList:
@@ -143,20 +150,45 @@ class ReturnedList:
         found = self._find(key)
         return None if found is None else self._chunks[found[0]].receipts[found[1]]
 
-    def remove(self, key: int) -> None:
-        """Raises KeyError when the message is not here."""
+    def remove(self, key: int) -> int | None:
+        """Take out one message, wherever it is: when it was sent, or None when it is not here."""
         found = self._find(key)
         if found is None:
-            raise KeyError(key)
+            return None
         position, place = found
         chunk = self._chunks[position]
-        if chunk.captured:
-            place -= chunk.head
-            chunk.unshare()
-        chunk.remove(place)
+        sent = chunk.sents[place]
+        if place == chunk.head:
+            chunk.head += 1
+        else:
+            if chunk.captured:
+                place -= chunk.head
+                chunk.unshare()
+            chunk.remove(place)
         if not len(chunk):
             del self._chunks[position]
         self.messages -= 1
+        return sent
+
+    def rows(self, after: int, since: int = 0) -> Iterator[Row]:
+        """The messages with keys > ``after`` that were sent at ``since`` or later, ascending. Nothing may change
+        meanwhile."""
+        chunks = self._chunks
+        start = max(bisect_right(chunks, after, key=_first_key) - 1, bisect_left(chunks, since, key=_last_sent))
+        for position in range(max(start, 0), len(chunks)):
+            chunk = chunks[position]
+            place = max(bisect_right(chunk.keys, after, chunk.head), bisect_left(chunk.sents, since, chunk.head))
+            for each in range(place, len(chunk.keys)):
+                yield chunk.row(each)
+
+    def sent_before(self, instant: int) -> int:
+        """How many of the messages were sent before ``instant``. Work by chunks."""
+        whole = bisect_left(self._chunks, instant, key=_last_sent)
+        before = sum(map(len, self._chunks[:whole]))
+        if whole < len(self._chunks):
+            chunk = self._chunks[whole]
+            before += bisect_left(chunk.sents, instant, chunk.head) - chunk.head
+        return before
 
     def drop_sent_until(self, instant: int) -> int:
         """Forget the messages sent at or before ``instant``; how many that were. Work by chunks."""

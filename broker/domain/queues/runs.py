@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 from broker.domain.queues.keys import AFTER_ALL
 
@@ -50,6 +51,31 @@ class _Chunk:
 
     def last_sent(self) -> int:
         return self.era << _ERA_BITS | self.sents[-1]
+
+    def place_of(self, key: int) -> int:
+        """Of the run that holds the key, if any does: the last that does not begin after it, or the first of all."""
+        return max(bisect_right(self.keys, key, self.head) - 1, self.head)
+
+    def first_sent_at(self, instant: int) -> int:
+        """Place of the first run sent at or after ``instant``, which is not after the last."""
+        if instant <= self.first_sent():
+            return self.head
+        return bisect_left(self.sents, instant & _ERA_MASK, self.head)
+
+    def cut_out(self, place: int, key: int) -> None:
+        """Remove one message of the run at ``place``, which may leave two runs."""
+        first, count = self.keys[place], self.counts[place]
+        before, behind = key - first, first + count - key - 1
+        if before and behind:
+            self.keys.insert(place + 1, key + 1)
+            self.sents.insert(place + 1, self.sents[place])
+            self.counts.insert(place + 1, behind)
+            self.counts[place] = before
+        elif before or behind:
+            self.keys[place] = first if before else key + 1
+            self.counts[place] = count - 1
+        else:
+            del self.keys[place], self.sents[place], self.counts[place]
 
 
 def _first_key(chunk: _Chunk) -> int:
@@ -135,6 +161,60 @@ class RunList:
         self.messages -= limit - wanted
         return taken
 
+    def find(self, key: int) -> int | None:
+        """When the message was sent; None when it is not here."""
+        found = self._find(key)
+        if found is None:
+            return None
+        position, place = found
+        chunk = self._chunks[position]
+        return chunk.era << _ERA_BITS | chunk.sents[place]
+
+    def remove(self, key: int) -> int | None:
+        """Take out one message, wherever it is: when it was sent, or None when it is not here."""
+        found = self._find(key)
+        if found is None:
+            return None
+        position, place = found
+        chunk = self._chunks[position]
+        sent = chunk.era << _ERA_BITS | chunk.sents[place]
+        if place == chunk.head and chunk.counts[place] == 1:
+            chunk.head += 1
+        else:
+            if chunk.captured:
+                place -= chunk.head
+                chunk.unshare()
+            chunk.cut_out(place, key)
+        chunk.messages -= 1
+        self.messages -= 1
+        if not chunk.messages:
+            del self._chunks[position]
+        elif len(chunk.keys) >= 2 * CHUNK_RUNS:
+            self._split(position)
+        return sent
+
+    def rows(self, after: int, since: int = 0) -> Iterator[tuple[int, int]]:
+        """Key and sent time of each message with a key > ``after`` and sent at ``since`` or later, ascending. Nothing
+        may change meanwhile."""
+        chunks = self._chunks
+        start = max(bisect_right(chunks, after, key=_first_key) - 1, bisect_left(chunks, since, key=_Chunk.last_sent))
+        for position in range(max(start, 0), len(chunks)):
+            chunk = chunks[position]
+            place = max(chunk.place_of(after), chunk.first_sent_at(since))
+            for each in range(place, len(chunk.keys)):
+                key, sent = chunk.keys[each], chunk.era << _ERA_BITS | chunk.sents[each]
+                for message in range(max(key, after + 1), key + chunk.counts[each]):
+                    yield message, sent
+
+    def sent_before(self, instant: int) -> int:
+        """How many of the messages were sent before ``instant``. Work by chunks."""
+        whole = bisect_left(self._chunks, instant, key=_Chunk.last_sent)
+        before = sum(chunk.messages for chunk in self._chunks[:whole])
+        if whole < len(self._chunks):
+            chunk = self._chunks[whole]
+            before += sum(chunk.counts[chunk.head : chunk.first_sent_at(instant)])
+        return before
+
     def drop_sent_until(self, instant: int) -> int:
         """Forget the runs sent at or before ``instant``; how many messages that were. Work by chunks, not by runs."""
         chunks = self._chunks
@@ -201,6 +281,15 @@ class RunList:
             self.messages += chunk.messages
 
     # --- inside
+
+    def _find(self, key: int) -> tuple[int, int] | None:
+        """Chunk and run that hold the message."""
+        position = bisect_right(self._chunks, key, key=_first_key) - 1
+        if position < 0:
+            return None
+        chunk = self._chunks[position]
+        place = chunk.place_of(key)
+        return (position, place) if key < chunk.keys[place] + chunk.counts[place] else None
 
     @staticmethod
     def _take_part(chunk: _Chunk, wanted: int) -> Run:
