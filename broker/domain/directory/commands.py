@@ -32,10 +32,23 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     preferred_leader: NodeId
 
 
-class Resource(msgspec.Struct, frozen=True, array_like=True):
-    """A named thing of one kind ("queue", later "topic", ...) living in one group. ``id`` is new for every incarnation.
+class Former(msgspec.Struct, frozen=True, array_like=True):
+    """The stripes that a resource had until that instant."""
 
-    ``state``: "creating" until its group has it, then "active", then "deleting" until its group has dropped it.
+    stripes: tuple[GroupId, ...]
+    until: WallMillis
+
+
+class Resource(msgspec.Struct, frozen=True, array_like=True):
+    """A named thing of one kind ("queue", later "topic", ...) living in one group, its home, or spread over several.
+    ``id`` is new for every incarnation.
+
+    ``state``: "creating" until its groups have it, then "active", then "deleting" until its groups have dropped it.
+    ``stripes``: all groups over which it is spread, the home group first; empty: the home group alone. ``draining``:
+    groups that take nothing new, but may still hold something. ``joining``: groups that may have it already, but are
+    not used yet. ``former``: what its stripes were lately, oldest first. ``tellings``: numbers of those calls that are
+    telling something to all stripes, so that these may differ for the moment. ``version`` grows with every change of
+    stripes and draining, over all resources; ``changed``: when any of this last changed.
     """
 
     kind: str
@@ -44,6 +57,23 @@ class Resource(msgspec.Struct, frozen=True, array_like=True):
     group: GroupId
     state: str
     since: WallMillis
+    stripes: tuple[GroupId, ...] = ()
+    draining: tuple[GroupId, ...] = ()
+    joining: tuple[GroupId, ...] = ()
+    former: tuple[Former, ...] = ()
+    tellings: tuple[int, ...] = ()
+    version: int = 0
+    changed: WallMillis = WallMillis(0)
+
+    @property
+    def groups(self) -> tuple[GroupId, ...]:
+        """Those that take something new, the home group first."""
+        return self.stripes or (self.group,)
+
+    @property
+    def everywhere(self) -> tuple[GroupId, ...]:
+        """Every group that may hold something of it, the home group first."""
+        return self.groups + self.draining + self.joining
 
 
 # --- commands
@@ -63,11 +93,15 @@ class RegisterNode(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class PlaceResource(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Reserves the name in state "creating" in the data group with the fewest resources (lowest id among equals).
-    Replies Placed with the existing resource when there is one; one in state "deleting" is refused Unavailable."""
+    """Reserves the name in state "creating" in the data group with the fewest resources (lowest id among equals), or in
+    the one where the resource named ``beside`` lives; spread over ``stripes`` groups, those with the fewest resources.
+    Replies Placed with the existing resource when there is one; one in state "deleting" is refused Unavailable. Refuses
+    InvalidArgument for more stripes than there are data groups."""
 
     kind: str
     name: str
+    stripes: int = 1
+    beside: str = ""
 
 
 class ActivateResource(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -87,7 +121,57 @@ class ForgetResource(msgspec.Struct, frozen=True, array_like=True, tag=6):
     id: int
 
 
-Command = Bootstrap | RegisterNode | PlaceResource | ActivateResource | RetireResource | ForgetResource
+class SpreadResource(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Choose the groups over which an active resource is to be spread, ``stripes`` in all. New ones, those with the
+    fewest resources, are joining from now on; those that are too many, the latest first, are draining. The same again
+    changes nothing. Replies Placed. Refuses InvalidArgument for more stripes than there are data groups, and
+    Unavailable while too many of them are still draining, or when they changed too often lately."""
+
+    kind: str
+    id: int
+    stripes: int
+
+
+class RestripeResource(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """``joined``: joining groups that have the resource and become stripes; ``abandoned``: joining groups that are
+    draining from now on; ``dropped``: draining groups that do not have it any more. Refused as a whole, Unavailable,
+    unless all are what they are said to be; a group that is neither draining nor anything else counts as dropped."""
+
+    kind: str
+    id: int
+    joined: tuple[GroupId, ...] = ()
+    abandoned: tuple[GroupId, ...] = ()
+    dropped: tuple[GroupId, ...] = ()
+
+
+class BeginTelling(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """All stripes are about to be told something, one after the other. Replies Placed, the new telling being the last
+    of the resource's."""
+
+    kind: str
+    id: int
+
+
+class EndTelling(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """All stripes have been told. Ended already: done."""
+
+    kind: str
+    id: int
+    telling: int
+
+
+Command = (
+    Bootstrap
+    | RegisterNode
+    | PlaceResource
+    | ActivateResource
+    | RetireResource
+    | ForgetResource
+    | SpreadResource
+    | RestripeResource
+    | BeginTelling
+    | EndTelling
+)
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -134,7 +218,26 @@ class Topology(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Answer: TopologyAnswer."""
 
 
-Question = FindResource | ListResources | Unfinished | Topology
+class ResourceById(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """In any state. Answer: Resource | None."""
+
+    kind: str
+    id: int
+
+
+class Restriped(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Active resources whose stripes have changed, those with a version above ``after``, at most ``limit``, ascending.
+    Answer: tuple[Resource, ...]."""
+
+    after: int = 0
+    limit: int = 1000
+
+
+class Unsettled(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Active resources with joining or draining groups or tellings. Answer: tuple[Resource, ...]."""
+
+
+Question = FindResource | ListResources | Unfinished | Topology | ResourceById | Restriped | Unsettled
 
 
 class ResourcePage(msgspec.Struct, frozen=True, array_like=True):

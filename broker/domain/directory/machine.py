@@ -14,13 +14,14 @@ import msgspec
 from broker.base.errors import BrokerError, InvalidArgument, QueueNotFound, Refusal, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId
 from broker.base.instants import WallMillis
-from broker.domain.directory import commands
+from broker.domain.directory import commands, stripes
 from broker.domain.directory.commands import Group, Node, Resource
 from broker.domain.directory.resources import ACTIVE, CREATING, DELETING, Resources
 from broker.machine.contract import Applied, Effect, Place
 
 ROOM = "directory"
-VERSION = 1
+VERSION = 2
+"""1: without stripes."""
 _RESOURCES_A_PIECE = 500
 
 _commands = msgspec.msgpack.Decoder(commands.Command)
@@ -29,13 +30,15 @@ _NOT_FOUND: dict[str, type[BrokerError]] = {"queue": QueueNotFound}
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
-    """The first piece of a dump; the others are lists of resources, ``resources`` in all."""
+    """The first piece of a dump; the others are lists of resources, ``resources`` in all. ``changes``: of stripes, and
+    tellings, so far."""
 
     version: int
     next_id: int
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]
     resources: int
+    changes: int = 0
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -49,6 +52,7 @@ class DirectoryMachine:
         self._groups: dict[GroupId, Group] = {}
         self._resources = Resources()
         self._next_id = 1
+        self._changes = 0
         self._topology = commands.TopologyAnswer((), ())
         self._carry_out: dict[type, Callable[[Any, WallMillis], Any]] = {
             commands.Bootstrap: self._bootstrap,
@@ -57,12 +61,19 @@ class DirectoryMachine:
             commands.ActivateResource: self._activate,
             commands.RetireResource: self._retire,
             commands.ForgetResource: self._forget,
+            commands.SpreadResource: self._spread,
+            commands.RestripeResource: self._restripe,
+            commands.BeginTelling: self._begin_telling,
+            commands.EndTelling: self._end_telling,
         }
         self._answer: dict[type, Callable[[Any], Any]] = {
             commands.FindResource: self._find,
             commands.ListResources: self._list,
             commands.Unfinished: lambda question: self._resources.unfinished(question.before),
             commands.Topology: lambda _: self._topology,
+            commands.ResourceById: lambda question: self._resources.by_id(question.kind, question.id),
+            commands.Restriped: lambda question: self._resources.restriped(question.after, question.limit),
+            commands.Unsettled: lambda _: self._resources.unsettled(),
         }
 
     # --- the contract
@@ -88,7 +99,8 @@ class DirectoryMachine:
 
     def dump(self) -> Iterator[bytes]:
         resources = list(self._resources)
-        head = _Head(VERSION, self._next_id, self._topology.nodes, self._topology.groups, len(resources))
+        topology = self._topology
+        head = _Head(VERSION, self._next_id, topology.nodes, topology.groups, len(resources), self._changes)
         return _pieces(head, resources)
 
     def load(self, pieces: Iterable[bytes]) -> None:
@@ -107,6 +119,7 @@ class DirectoryMachine:
         if len(resources) != head.resources:
             raise ValueError(f"the dump of the directory should hold {head.resources} resources, not {len(resources)}")
         self._next_id = head.next_id
+        self._changes = head.changes
         self._nodes = {node.id: node for node in head.nodes}
         self._groups = {group.id: group for group in head.groups}
         self._resources = Resources(resources)
@@ -144,13 +157,17 @@ class DirectoryMachine:
             if existing.state == DELETING:
                 raise Unavailable(f"{command.kind} {command.name} is still being deleted: try again in a moment")
             return commands.Placed(existing, False)
-        data_groups = [group for group in self._groups if group != DIRECTORY_GROUP]
-        if not data_groups:
+        chosen = self._by_load()
+        if not chosen:
             raise Unavailable(
                 f"no data groups to hold {command.kind} {command.name}: the cluster is still being set up"
             )
-        group = min(data_groups, key=lambda each: (self._resources.count_in(each), each))
-        resource = Resource(command.kind, command.name, self._next_id, group, CREATING, at)
+        stripes.check_count(f"{command.kind} {command.name}", command.stripes, len(chosen))
+        if command.beside:
+            home = self._home_of(command.kind, command.beside)
+            chosen = [home, *(group for group in chosen if group != home)]
+        spread_over = tuple(chosen[: command.stripes]) if command.stripes > 1 else ()
+        resource = Resource(command.kind, command.name, self._next_id, chosen[0], CREATING, at, spread_over)
         self._next_id += 1
         self._resources.put(resource)
         return commands.Placed(resource, True)
@@ -176,6 +193,31 @@ class DirectoryMachine:
         self._resources.remove(command.kind, command.id)
         return commands.Done()
 
+    def _spread(self, command: commands.SpreadResource, at: WallMillis) -> commands.Placed:
+        resource = self._active(command.kind, command.id)
+        changed = stripes.spread(resource, command.stripes, self._by_load(), at)
+        return commands.Placed(self._restriped(resource, changed), False)
+
+    def _restripe(self, command: commands.RestripeResource, at: WallMillis) -> commands.Done:
+        resource = self._active(command.kind, command.id)
+        changed = stripes.restripe(resource, command.joined, command.abandoned, command.dropped, at)
+        self._restriped(resource, changed)
+        return commands.Done()
+
+    def _begin_telling(self, command: commands.BeginTelling, at: WallMillis) -> commands.Placed:
+        resource = self._active(command.kind, command.id)
+        self._changes += 1
+        telling = msgspec.structs.replace(resource, tellings=(*resource.tellings, self._changes), changed=at)
+        self._resources.put(telling)
+        return commands.Placed(telling, False)
+
+    def _end_telling(self, command: commands.EndTelling, _: WallMillis) -> commands.Done:
+        resource = self._resources.by_id(command.kind, command.id)
+        if resource is not None and resource.state == ACTIVE:
+            left = tuple(telling for telling in resource.tellings if telling != command.telling)
+            self._resources.put(msgspec.structs.replace(resource, tellings=left))
+        return commands.Done()
+
     # --- questions
 
     def _find(self, question: commands.FindResource) -> Resource | None:
@@ -194,6 +236,34 @@ class DirectoryMachine:
         if resource is None:
             raise _not_found(kind, identity, "it was deleted, or never placed")
         return resource
+
+    def _active(self, kind: str, identity: int) -> Resource:
+        resource = self._known(kind, identity)
+        if resource.state != ACTIVE:
+            raise _not_found(kind, identity, f"it is {resource.state}")
+        return resource
+
+    def _home_of(self, kind: str, name: str) -> GroupId:
+        resource = self._resources.by_name(kind, name)
+        if resource is None or resource.state == DELETING:
+            raise _NOT_FOUND.get(kind, InvalidArgument)(
+                f"{kind} {name!r}, beside which to place another one, does not exist: create it first"
+            )
+        return resource.group
+
+    def _by_load(self) -> list[GroupId]:
+        """The data groups, those with the fewest resources first."""
+        data_groups = (group for group in self._groups if group != DIRECTORY_GROUP)
+        return sorted(data_groups, key=lambda group: (self._resources.count_in(group), group))
+
+    def _restriped(self, before: Resource, after: Resource) -> Resource:
+        """Put it, as a new version if what callers go by has changed."""
+        if (before.groups, before.draining) != (after.groups, after.draining):
+            self._changes += 1
+            after = msgspec.structs.replace(after, version=self._changes)
+        if after != before:
+            self._resources.put(after)
+        return after
 
     def _change(self, resource: Resource, state: str, at: WallMillis) -> None:
         if resource.state != state:
