@@ -72,6 +72,7 @@ def restripe(
 ) -> Resource:
     """Raises Unavailable when a group is not what it is said to be."""
     missing = [group for group in (*joined, *abandoned) if group not in resource.joining]
+    missing += [group for group in abandoned if group in joined]
     missing += [group for group in dropped if group in resource.groups + resource.joining]
     if missing:
         raise Unavailable(

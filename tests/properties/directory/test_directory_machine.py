@@ -116,6 +116,7 @@ class DirectoryAgainstList(RuleBasedStateMachine):
         reply = self._apply(commands.RestripeResource(before.kind, before.id, joined, abandoned, dropped))
         wrong = [group for group in joined + abandoned if group not in before.joining]
         wrong += [group for group in dropped if group in before.groups + before.joining]
+        wrong += [group for group in joined if group in abandoned]
         if wrong:
             assert reply.refusal.code == "Unavailable"
         else:
