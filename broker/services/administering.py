@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import msgspec
 
+from broker.base.errors import Conflict, InvalidArgument
 from broker.base.ids import GroupId, NodeId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.domain.queues.commands import CreateQueue, DeleteQueue, Done, PurgeQueue, UpdateQueue
-from broker.domain.queues.model import Counts, Described, QueueAttributes
+from broker.domain.queues.model import Counts, Described, QueueAttributes, RedriveAllowPolicy, RedrivePolicy, Target
 from broker.domain.queues.questions import CountsOf
+from broker.domain.queues.validation import check_attributes_fit, check_queue_attributes
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.replies import accepted, accepted_as
+from broker.services.request_ids import further
 from broker.services.sending import ROOM, describe
+
+MAX_DEFEATS = 100
+"""Races with other updates of the same queue that one may lose."""
 
 
 class TellRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -24,23 +30,39 @@ class TellRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
-    """None: as it is, or the default of a new queue. Times in milliseconds, sizes in bytes."""
+    """None: as it is, or the default of a new queue. Times in milliseconds, sizes in bytes. ``no_redrive`` takes the
+    redrive policy away."""
 
     visibility_timeout: Millis | None = None
     delay: Millis | None = None
     retention: Millis | None = None
     message_size_limit: int | None = None
     receive_wait: Millis | None = None
+    content_deduplication: bool | None = None
+    deduplication_scope: str | None = None
+    throughput_limit: str | None = None
+    redrive: RedrivePolicy | None = None
+    no_redrive: bool = False
+    redrive_allow: RedriveAllowPolicy | None = None
+    stripes: int | None = None
 
     def applied_to(self, attributes: QueueAttributes) -> QueueAttributes:
+        """Raises InvalidArgument when the changes contradict one another."""
         changes = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        if changes.pop("no_redrive"):
+            if self.redrive is not None:
+                raise InvalidArgument("a redrive policy is to be set and to be taken away: do one of both")
+            changes["redrive"] = None
         return msgspec.structs.replace(attributes, **changes)
 
 
 class UpdateRequest(msgspec.Struct, frozen=True, array_like=True):
+    """``target``: the queue that a redrive policy in ``changes`` names, found."""
+
     queue: QueueId
     changes: AttributeChanges
-    request: RequestId | None
+    request: RequestId
+    target: Target | None = None
 
 
 class DescribeRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -73,11 +95,32 @@ class Administering:
         return Nothing()
 
     async def update(self, group: GroupId, wanted: UpdateRequest, deadline: Millis) -> Nothing:
-        """Two updates at the same time that change different attributes may overwrite each other's."""
+        """Updates at the same time never undo each other's: one that lost a race begins again.
+
+        Raises QueueNotFound, what the attributes together are refused with, what proposing raises, and Conflict when
+        it has lost MAX_DEFEATS races.
+        """
+        request = wanted.request
+        for defeats in range(1, MAX_DEFEATS + 1):
+            command = self._update(group, wanted)
+            try:
+                await self._propose(group, command, deadline, request)
+                break
+            except Conflict:
+                if defeats == MAX_DEFEATS:
+                    raise
+                request = further(wanted.request, defeats)
+        return Nothing()
+
+    def _update(self, group: GroupId, wanted: UpdateRequest) -> UpdateQueue:
         described = describe(self._groups, group, wanted.queue)
         attributes = wanted.changes.applied_to(described.attributes)
-        await self._propose(group, UpdateQueue(wanted.queue, attributes), deadline, wanted.request)
-        return Nothing()
+        check_queue_attributes(attributes)
+        check_attributes_fit(described.name, attributes)
+        target = wanted.target if wanted.changes.redrive is not None else described.target
+        if attributes.redrive is None:
+            target = None
+        return UpdateQueue(wanted.queue, attributes, (), target, described.attributes)
 
     async def describe(self, group: GroupId, wanted: DescribeRequest, deadline: Millis) -> Description:
         """Attributes and exact counts, confirmed with a quorum. Raises QueueNotFound."""

@@ -14,7 +14,7 @@ from broker.base.ids import QueueId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import ActivateResource, ForgetResource, Resource, RetireResource
 from broker.domain.queues.commands import CreateQueue, DeleteQueue
-from broker.domain.queues.model import QueueAttributes
+from broker.domain.queues.model import QueueAttributes, Target
 from broker.replication.groups import Groups
 from broker.services.administering import Administering, DescribeRequest, Description, Nothing, TellRequest
 from broker.services.directory import Directory
@@ -38,15 +38,26 @@ class Lifecycle:
         locator.serve(self.telling)
         locator.serve(self.describing)
 
-    async def create(self, name: str, attributes: QueueAttributes, deadline: Millis) -> bool:
-        """Whether it is new. Raises QueueExists when there is one with other attributes."""
+    async def exists(self, name: str, attributes: QueueAttributes, deadline: Millis) -> bool:
+        """Raises QueueExists when there is one with other attributes."""
+        resource = await self._directory.find(KIND, name, deadline)
+        if resource is None or resource.state != "active":
+            return False
+        await self._must_equal(resource, attributes, deadline)
+        return True
+
+    async def create(self, name: str, attributes: QueueAttributes, target: Target | None, deadline: Millis) -> bool:
+        """Whether it is new. ``target``: the dead-letter queue that the attributes name, found.
+
+        Raises QueueExists when there is one with other attributes.
+        """
         placed = await self._directory.place(KIND, name, deadline)
         resource = placed.resource
         if resource.state == "active":
             await self._must_equal(resource, attributes, deadline)
             return False
         deadline = min(deadline, Millis(self._groups.clock.monotonic() + CREATION_TIME))
-        await self._tell(resource, CreateQueue(QueueId(resource.id), name, attributes), deadline)
+        await self._tell(resource, CreateQueue(QueueId(resource.id), name, attributes, target=target), deadline)
         try:
             await self._directory.tell(ActivateResource(KIND, resource.id), deadline)
         except CallerError:  # undone by the controller meanwhile: leave nothing behind in the data group

@@ -18,11 +18,10 @@ from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
 from broker.domain.queues.commands import PurgeQueue, Results
 from broker.domain.queues.message_validation import check_attempt
-from broker.domain.queues.model import QueueAttributes, is_fifo
+from broker.domain.queues.model import is_fifo
 from broker.domain.queues.validation import (
     check_batch,
     check_max_messages,
-    check_queue_attributes,
     check_queue_name,
     check_receive_wait,
     check_visibility_timeout,
@@ -34,12 +33,11 @@ from broker.services.administering import (
     AttributeChanges,
     DescribeRequest,
     Description,
-    Nothing,
     TellRequest,
-    UpdateRequest,
 )
 from broker.services.admission import Admission
 from broker.services.contents import Contents
+from broker.services.defining import Defining
 from broker.services.directory import Directory
 from broker.services.dwell import DwellTimes
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
@@ -60,6 +58,7 @@ from broker.services.routing import Routing
 from broker.services.sending import SendAnswer, Sending, SendRequest
 from broker.services.sent import Part, SendResult, sent
 from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Settling
+from broker.services.targets import Targets
 from broker.services.use_cases import UseCase
 
 _WAIT_MARGIN = Millis(5 * SECOND)
@@ -90,15 +89,14 @@ class QueueService:
         self._routing = Routing(locator, directory, request_ids, admission)
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
+        self._defining = Defining(locator, self._routing, self._lifecycle, administering, Targets(directory))
         sending, receiving, settling = Sending(groups), Receiving(groups, contents, dwell_times), Settling(groups)
-        self._updating = UseCase("queues.update", UpdateRequest, Nothing, administering.update)
         self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
         self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
         self._waiting = UseCase("queues.wait", WaitRequest, WaitAnswer, receiving.wait)
         self._replaying = UseCase("queues.replay", ReplayRequest, ReplayAnswer, receiving.replay)
         self._deleting = UseCase("queues.delete", DeleteRequest, Results, settling.delete)
         self._changing = UseCase("queues.change_visibility", ChangeRequest, Results, settling.change_visibility)
-        locator.serve(self._updating)
         locator.serve(self._sending)
         locator.serve(self._receiving)
         locator.serve(self._waiting)
@@ -111,23 +109,17 @@ class QueueService:
     async def create(self, name: str, changes: AttributeChanges, deadline: Millis) -> bool:
         """With defaults for what ``changes`` leaves out; whether it is new.
 
-        Raises InvalidName, InvalidArgument, QueueExists (with other attributes).
+        Raises InvalidName, InvalidArgument, NotForStandard, RedriveTargetInvalid, RedriveNotAllowed, QueueExists (with
+        other attributes).
         """
-        check_queue_name(name)
-        attributes = changes.applied_to(QueueAttributes())
-        check_queue_attributes(attributes)
-        return await self._routing.admitted(0, self._lifecycle.create(name, attributes, deadline))
+        return await self._routing.admitted(0, self._defining.create(name, changes, deadline))
 
     async def update(
         self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None = None
     ) -> None:
-        """Raises InvalidName, InvalidArgument, QueueNotFound."""
-        check_queue_attributes(changes.applied_to(QueueAttributes()))
-
-        def make(queue: QueueId, own: RequestId) -> UpdateRequest:
-            return UpdateRequest(queue, changes, own)
-
-        await self._routing.admitted(0, self._routing.once(name, self._updating, make, deadline, request))
+        """Raises InvalidName, InvalidArgument, QueueNotFound, NotForStandard, RedriveTargetInvalid, RedriveNotAllowed,
+        FixedAttribute."""
+        await self._routing.admitted(0, self._defining.update(name, changes, deadline, request))
 
     async def delete(self, name: str, deadline: Millis) -> None:
         """With all its messages. Raises InvalidName, QueueNotFound."""
