@@ -44,6 +44,20 @@ class QueueExists(CallerError):
     code = "QueueExists"
 
 
+class QueueNotEmpty(CallerError):
+    """The queue was to be removed only if it is empty."""
+
+    code = "QueueNotEmpty"
+    retryable = True
+
+
+class Conflict(CallerError):
+    """The queue's attributes were changed by another call meanwhile."""
+
+    code = "Conflict"
+    retryable = True
+
+
 class PurgeInProgress(CallerError):
     code = "PurgeInProgress"
     retryable = True

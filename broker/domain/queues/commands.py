@@ -32,15 +32,18 @@ class CreateQueue(_Command, frozen=True, tag=1):
 
 
 class UpdateQueue(_Command, frozen=True, tag=2):
-    """As CreateQueue; empty ``groups``: as they are."""
+    """As CreateQueue; empty ``groups``: as they are. ``expected``: refused Conflict when the attributes are others."""
 
     attributes: QueueAttributes
     groups: tuple[GroupId, ...] = ()
     target: Target | None = None
+    expected: QueueAttributes | None = None
 
 
 class DeleteQueue(_Command, frozen=True, tag=3):
-    pass
+    """``only_if_empty``: refused QueueNotEmpty while a message is in it, or on its way out of it."""
+
+    only_if_empty: bool = False
 
 
 class PurgeQueue(_Command, frozen=True, tag=4):
@@ -86,10 +89,12 @@ class Delete(_Command, frozen=True, tag=7):
 
 
 class ChangeVisibility(_Command, frozen=True, tag=8):
-    """Per handle: the message stays invisible for ``timeouts[k]`` ms from now; 0 makes it visible at once."""
+    """Per handle: the message stays invisible for ``timeouts[k]`` ms from now; 0 makes it visible at once.
+    ``uncounted``: of those made visible, the receive does not count: nobody has seen the message."""
 
     handles: tuple[Handle, ...]
     timeouts: tuple[Millis, ...]
+    uncounted: bool = False
 
 
 class Cancel(_Command, frozen=True, tag=9):

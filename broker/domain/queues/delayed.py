@@ -71,13 +71,20 @@ class Delayed:
         """Forget the messages sent at or before ``instant``; how many that were."""
         dropped = sum(lane.drop_sent_until(instant) for lane in self.lanes.values())
         if dropped:
-            self.messages -= dropped
             self.replan()
         return dropped
+
+    def remove(self, key: int) -> bool:
+        """Remove one message; whether it was here. Asks every lane."""
+        if any(lane.remove(key) is not None for lane in self.lanes.values()):
+            self.replan()
+            return True
+        return False
 
     def replan(self) -> None:
         """After lanes were loaded, or lost what is in front."""
         self.lanes = {delay: lane for delay, lane in self.lanes.items() if lane.messages}
+        self.messages = sum(lane.messages for lane in self.lanes.values())
         self._due = [
             (sent + delay, delay) for delay, lane in self.lanes.items() if (sent := lane.oldest_sent()) is not None
         ]

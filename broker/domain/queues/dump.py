@@ -1,4 +1,4 @@
-"""The state of all queues as pieces of bytes, and back; and which log entries that state refers to.
+"""The state of all queues as pieces of bytes; and which log entries that state refers to. ``loading`` is the way back.
 
 ``capture`` is fast (references to arrays that change no more) and happens at the call; encoding happens while the
 pieces are iterated, perhaps in another thread. The pieces follow from what the queues contain, not from how their
@@ -7,179 +7,107 @@ chunks happened to be cut, so that a replica which was itself loaded from a dump
 
 from __future__ import annotations
 
-import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
-from broker.base.ids import Index, QueueId
-from broker.base.instants import WallMillis
-from broker.domain.queues.model import QueueAttributes
+from broker.base.ids import Index
+from broker.domain.queues import dump_parts as parts
+from broker.domain.queues.dump_parts import to_bytes
+from broker.domain.queues.fifo import FifoQueue
 from broker.domain.queues.keys import SLOT_BITS
-from broker.domain.queues.returned import CapturedRows, Row
+from broker.domain.queues.move_task import MoveTask
+from broker.domain.queues.moving import Departure, Moving
+from broker.domain.queues.queue import Queue
+from broker.domain.queues.returned import CapturedRows
 from broker.domain.queues.runs import CapturedRuns
+from broker.domain.queues.scheduled import CapturedScheduled
 from broker.domain.queues.standard import StandardQueue
 from broker.domain.queues.visibility import Batch, live_batches
 
-VERSION = 1
 _RUNS_A_PIECE = 4096
 _ROWS_A_PIECE = 1500
-_BIG_ENDIAN = sys.byteorder == "big"
+_ITEMS_A_PIECE = 500
 
-
-class _Begin(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    version: int
-
-
-class _Queue(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """What follows belongs to it, up to the next one."""
-
-    id: QueueId
-    name: str
-    attributes: QueueAttributes
-    created_at: WallMillis
-    modified_at: WallMillis
-    purged_at: WallMillis | None
-    sent_total: int
-    received_total: int
-    deleted_total: int
-    expired_total: int
-
-
-class _Runs(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Little-endian columns. ``delay`` 0: visible, never received."""
-
-    delay: int
-    era: int
-    keys: bytes
-    sents: bytes
-    counts: bytes
-
-
-class _Returned(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Little-endian columns."""
-
-    keys: bytes
-    sents: bytes
-    firsts: bytes
-    receipts: bytes
-    counts: bytes
-
-
-class _Held(msgspec.Struct, frozen=True, array_like=True):
-    """Messages in flight together: (key, sent at, first received at, number of deliveries)."""
-
-    receipt: int
-    received_at: int
-    until: int
-    rows: list[tuple[int, int, int, int]]
-
-
-class _InFlight(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    batches: list[_Held]
-
-
-class _End(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """``queues`` tells a whole dump from a truncated one."""
-
-    queues: int
-
-
-_Part = _Begin | _Queue | _Runs | _Returned | _InFlight | _End
 _encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(_Part)
+_Item = TypeVar("_Item")
+_MakeRuns = Callable[[int, bytes, bytes, bytes], parts.Part]
+"""of an era and the columns"""
 
 
-class _Captured(msgspec.Struct, gc=False):
-    header: _Queue
+class _CapturedGroup(msgspec.Struct, gc=False):
+    name: str
     fresh: list[CapturedRuns]
-    delayed: list[tuple[int, list[CapturedRuns]]]
     returned: list[CapturedRows]
+
+
+class _CapturedQueue(msgspec.Struct, gc=False):
+    head: parts.QueueHead
+    groups: list[_CapturedGroup]
+    """The one without a name first, then by name."""
+    leavers: list[tuple[str, int]]
+    delayed: list[tuple[int, list[CapturedRuns]]]
+    unripe: list[CapturedRuns]
+    scheduled: list[CapturedScheduled]
+    names: dict[int, str]
+    """Of the message groups of scheduled messages, by number."""
     holders: dict[int, Batch]
+    lifetimes: list[tuple[int, list[CapturedRuns]]]
+    owners: list[tuple[int, str]]
+    remembered: list[tuple[bytes, int, int]]
+    attempts: list[tuple[str, int, int, int, tuple[int, ...]]]
 
 
-def capture(queues: Iterable[StandardQueue]) -> list[_Captured]:
-    return [
-        _Captured(
-            _Queue(
-                queue.id,
-                queue.name,
-                queue.attributes,
-                queue.created_at,
-                queue.modified_at,
-                queue.purged_at,
-                queue.sent_total,
-                queue.received_total,
-                queue.deleted_total,
-                queue.expired_total,
-            ),
-            queue.fresh.capture(),
-            [(delay, queue.delayed.lanes[delay].capture()) for delay in sorted(queue.delayed.lanes)],
-            queue.returned.capture(),
-            queue.in_flight.holders.copy(),
-        )
-        for queue in queues
-    ]
+class Captured(msgspec.Struct, gc=False):
+    queues: list[_CapturedQueue]
+    next_number: int
+    outbox: list[tuple[int, Departure]]
+    arrivals: parts.ArrivalsSeen
 
 
-def encode(captured: list[_Captured]) -> Iterator[bytes]:
-    yield _encode(_Begin(VERSION))
-    for queue in captured:
-        yield _encode(queue.header)
-        yield from _encode_runs(0, queue.fresh)
-        for delay, runs in queue.delayed:
-            yield from _encode_runs(delay, runs)
-        yield from _encode_returned(queue.returned)
-        yield from _encode_in_flight(queue.holders)
-    yield _encode(_End(len(captured)))
+def capture(queues: Iterable[Queue], moving: Moving) -> Captured:
+    arrivals = moving.arrivals
+    return Captured(
+        [_capture_queue(queue) for queue in queues],
+        moving.outbox.next_number,
+        list(moving.outbox),
+        parts.ArrivalsSeen(
+            [
+                (source, highest, sorted(arrivals.refused.get(source, {}).items()))
+                for source, highest in sorted(arrivals.highest.items())
+            ]
+        ),
+    )
 
 
-def decode(pieces: Iterable[bytes], in_flight_limit: int) -> dict[int, StandardQueue]:
-    """Raises ValueError when the pieces are damaged, incomplete, or of a newer version."""
-    queues: dict[int, StandardQueue] = {}
-    queue: StandardQueue | None = None
-    begun = ended = False
-    for piece in pieces:
-        try:
-            part = _decoder.decode(piece)
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"a piece of {len(piece)} bytes of a dump of queues is damaged: {error}") from error
-        if isinstance(part, _Begin):
-            if part.version > VERSION:
-                raise ValueError(f"the dump of queues has version {part.version}, this node reads up to {VERSION}")
-            begun = True
-        elif not begun or ended:
-            raise ValueError("a dump of queues has pieces before its beginning or after its end")
-        elif isinstance(part, _Queue):
-            queue = _empty_queue(part, in_flight_limit)
-            queues[part.id] = queue
-        elif isinstance(part, _End):
-            ended = True
-            if part.queues != len(queues):
-                raise ValueError(f"the dump of queues should hold {part.queues} queues and holds {len(queues)}")
-        elif queue is None:
-            raise ValueError("a dump of queues has messages before the first queue")
-        else:
-            _fill(queue, part)
-    if not ended:
-        raise ValueError("the dump of queues is truncated: its end is missing")
-    for queue in queues.values():
-        queue.delayed.replan()
-    return queues
+def encode(captured: Captured) -> Iterator[bytes]:
+    yield _encode(parts.Begin(parts.VERSION))
+    for queue in captured.queues:
+        yield from _encode_queue(queue)
+    for items in _portions(captured.outbox):
+        yield _encode(parts.OutboxItems(captured.next_number, items))
+    if not captured.outbox and captured.next_number > 1:
+        yield _encode(parts.OutboxItems(captured.next_number, []))
+    if captured.arrivals.sources:
+        yield _encode(captured.arrivals)
+    yield _encode(parts.End(len(captured.queues)))
 
 
-def live_entries(captured: list[_Captured]) -> Iterator[tuple[Index, Index]]:
+def live_entries(captured: Captured) -> Iterator[tuple[Index, Index]]:
     """Inclusive, ascending, disjoint ranges of the log indexes of all messages."""
-    ranges: list[tuple[int, int]] = []
-    for queue in captured:
-        for _, keys, _, _, head in queue.fresh:
+    ranges: list[tuple[int, int]] = list(_ranges(array("Q", sorted(each.row[0] for _, each in captured.outbox))))
+    for queue in captured.queues:
+        runs = [group.fresh for group in queue.groups] + [lane for _, lane in queue.delayed]
+        for _, keys, _, _, head in (chunk for chunks in runs for chunk in chunks):
             ranges += _ranges(keys[head:])
-        for _, runs in queue.delayed:
-            for _, keys, _, _, head in runs:
-                ranges += _ranges(keys[head:])
-        for rows in queue.returned:
+        for rows in (chunk for group in queue.groups for chunk in group.returned):
             ranges += _ranges(rows[0][rows[-1] :])
+        for scheduled in queue.scheduled:
+            ranges += _ranges(scheduled[0][scheduled[-1] :])
         ranges += _ranges(array("Q", sorted(queue.holders)))
     ranges.sort()
     if not ranges:
@@ -191,6 +119,79 @@ def live_entries(captured: list[_Captured]) -> Iterator[tuple[Index, Index]]:
             first = start
         last = max(last, end)
     yield Index(first), Index(last)
+
+
+# --- capturing
+
+
+def _capture_queue(queue: Queue) -> _CapturedQueue:
+    named = [group for _, group in sorted(queue.named.by_name.items())]
+    captured = _CapturedQueue(
+        head=_head(queue),
+        groups=[
+            _CapturedGroup(group.name, group.fresh.capture(), group.returned.capture())
+            for group in (queue.plain, *named)
+        ],
+        leavers=[(group.name, group.leaving) for group in named if group.leaving],
+        delayed=[],
+        unripe=[],
+        scheduled=[],
+        names={},
+        holders=queue.in_flight.holders.copy(),
+        lifetimes=[(lifetime, lane.capture()) for lifetime, lane in sorted(queue.lifetimes.lanes.lanes.items())],
+        owners=sorted((key, group.name) for key, group in queue.lifetimes.owners.items()),
+        remembered=[],
+        attempts=[],
+    )
+    if isinstance(queue, StandardQueue):
+        captured.delayed = [(delay, lane.capture()) for delay, lane in sorted(queue.delayed.lanes.items())]
+        captured.scheduled = queue.scheduled.capture()
+        captured.names = {group.number: group.name for group in named if group.number}
+    elif isinstance(queue, FifoQueue):
+        captured.unripe = queue.unripe.capture()
+        captured.remembered = queue.deduplication.capture()
+        captured.attempts = [
+            (identity, each.at, each.receipt, each.until, each.keys) for identity, each in queue.attempts.by_id.items()
+        ]
+    return captured
+
+
+def _head(queue: Queue) -> parts.QueueHead:
+    return parts.QueueHead(
+        id=queue.id,
+        name=queue.name,
+        attributes=queue.attributes,
+        created_at=queue.created_at,
+        modified_at=queue.modified_at,
+        purged_at=queue.purged_at,
+        sent_total=queue.sent_total,
+        received_total=queue.received_total,
+        deleted_total=queue.deleted_total,
+        expired_total=queue.expired_total,
+        groups=queue.groups,
+        target=queue.target,
+        suspended_until=queue.suspended_until,
+        moved_total=queue.moved_total,
+        arrived_total=queue.arrived_total,
+        duplicates_total=queue.duplicates_total,
+        moving=queue.moving,
+        moves=tuple(_move(task) for task in queue.moves),
+    )
+
+
+def _move(task: MoveTask) -> parts.MoveState:
+    return parts.MoveState(
+        task=task.task,
+        destination=task.destination,
+        rate=task.rate,
+        to_move=task.to_move,
+        started_at=task.started_at,
+        status=task.status,
+        failure=task.failure,
+        taken=task.taken,
+        outstanding=task.outstanding,
+        moved=task.moved,
+    )
 
 
 def _ranges(keys: array[int]) -> Iterator[tuple[int, int]]:
@@ -213,28 +214,45 @@ def _ranges(keys: array[int]) -> Iterator[tuple[int, int]]:
 # --- encoding
 
 
-def _to_bytes(column: array[int]) -> bytes:
-    if _BIG_ENDIAN:
-        column = column[:]
-        column.byteswap()
-    return column.tobytes()
+def _encode_queue(queue: _CapturedQueue) -> Iterator[bytes]:
+    yield _encode(queue.head)
+    for group in queue.groups:
+        yield from _encode_runs(partial(_fresh_runs, group.name), group.fresh)
+        yield from _encode_returned(group.name, group.returned)
+    for delay, runs in queue.delayed:
+        yield from _encode_runs(partial(parts.Runs, delay), runs)
+    for leavers in _portions(queue.leavers):
+        yield _encode(parts.Leavers(leavers))
+    yield from _encode_runs(parts.Unripe, queue.unripe)
+    yield from _encode_scheduled(queue.scheduled, queue.names)
+    yield from _encode_in_flight(queue.holders)
+    for lifetime, runs in queue.lifetimes:
+        yield from _encode_runs(partial(parts.LifetimeRuns, lifetime), runs)
+    for owners in _portions(queue.owners):
+        yield _encode(parts.LifetimeOwners(owners))
+    for entries in _portions(queue.remembered):
+        yield _encode(parts.Remembered(entries))
+    for attempts in _portions(queue.attempts):
+        yield _encode(parts.RememberedAttempts(attempts))
 
 
-def _from_bytes(typecode: str, data: bytes) -> array[int]:
-    column = array(typecode)
-    column.frombytes(data)
-    if _BIG_ENDIAN:
-        column.byteswap()
-    return column
+def _fresh_runs(group: str, era: int, keys: bytes, sents: bytes, counts: bytes) -> parts.Runs:
+    return parts.Runs(0, era, keys, sents, counts, group)
 
 
-def _encode_runs(delay: int, chunks: list[CapturedRuns]) -> Iterator[bytes]:
+def _portions(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    source = iter(items)
+    while portion := list(islice(source, _ITEMS_A_PIECE)):
+        yield portion
+
+
+def _encode_runs(make: _MakeRuns, chunks: list[CapturedRuns]) -> Iterator[bytes]:
     keys, sents, counts, era = array("Q"), array("I"), array("H"), 0
     for chunk_era, chunk_keys, chunk_sents, chunk_counts, head in chunks:
         start = head
         while start < len(chunk_keys):
             if keys and (era != chunk_era or len(keys) == _RUNS_A_PIECE):
-                yield _encode(_Runs(delay, era, _to_bytes(keys), _to_bytes(sents), _to_bytes(counts)))
+                yield _encode(make(era, to_bytes(keys), to_bytes(sents), to_bytes(counts)))
                 keys, sents, counts = array("Q"), array("I"), array("H")
             era = chunk_era
             end = start + _RUNS_A_PIECE - len(keys)
@@ -243,75 +261,52 @@ def _encode_runs(delay: int, chunks: list[CapturedRuns]) -> Iterator[bytes]:
             counts.extend(chunk_counts[start:end])
             start = end
     if keys:
-        yield _encode(_Runs(delay, era, _to_bytes(keys), _to_bytes(sents), _to_bytes(counts)))
+        yield _encode(make(era, to_bytes(keys), to_bytes(sents), to_bytes(counts)))
 
 
-def _encode_returned(chunks: list[CapturedRows]) -> Iterator[bytes]:
-    columns = [array(typecode) for typecode in "QQQQI"]
+def _encode_returned(group: str, chunks: list[CapturedRows]) -> Iterator[bytes]:
+    for keys, sents, firsts, receipts, counts in _regrouped("QQQQI", chunks):
+        columns = to_bytes(keys), to_bytes(sents), to_bytes(firsts), to_bytes(receipts), to_bytes(counts)
+        yield _encode(parts.Returned(*columns, group))
+
+
+def _encode_scheduled(chunks: list[CapturedScheduled], names: dict[int, str]) -> Iterator[bytes]:
+    for keys, sents, waits, groups in _regrouped("QQII", chunks):
+        places: dict[str, int] = {}
+        numbers = array("I", (places.setdefault(names.get(number, ""), len(places)) for number in groups))
+        yield _encode(
+            parts.ScheduledRows(to_bytes(keys), to_bytes(sents), to_bytes(waits), to_bytes(numbers), list(places))
+        )
+
+
+def _regrouped(
+    typecodes: str, chunks: Iterable[CapturedRows] | Iterable[CapturedScheduled]
+) -> Iterator[list[array[int]]]:
+    """Captured columns (the last element being the first position) cut anew, into pieces of _ROWS_A_PIECE rows."""
+    columns = [array(typecode) for typecode in typecodes]
     for *chunk, head in chunks:
         start = head
         while start < len(chunk[0]):
             if len(columns[0]) == _ROWS_A_PIECE:
-                yield _encode(_Returned(*map(_to_bytes, columns)))
-                columns = [array(typecode) for typecode in "QQQQI"]
+                yield columns
+                columns = [array(typecode) for typecode in typecodes]
             end = start + _ROWS_A_PIECE - len(columns[0])
             for column, values in zip(columns, chunk, strict=True):
                 column.extend(values[start:end])
             start = end
     if columns[0]:
-        yield _encode(_Returned(*map(_to_bytes, columns)))
+        yield columns
 
 
 def _encode_in_flight(holders: dict[int, Batch]) -> Iterator[bytes]:
-    gathered: list[_Held] = []
+    gathered: list[parts.Held] = []
     rows_gathered = 0
     for batch in live_batches(holders):
         rows = [(key, sent, first, count) for key, sent, first, _, count in batch.live(holders)]
         if gathered and rows_gathered + len(rows) > _ROWS_A_PIECE:
-            yield _encode(_InFlight(gathered))
+            yield _encode(parts.InFlightBatches(gathered))
             gathered, rows_gathered = [], 0
-        gathered.append(_Held(batch.receipt, batch.received_at, batch.until, rows))
+        gathered.append(parts.Held(batch.receipt, batch.received_at, batch.until, rows, batch.group.name))
         rows_gathered += len(rows)
     if gathered:
-        yield _encode(_InFlight(gathered))
-
-
-# --- decoding
-
-
-def _empty_queue(header: _Queue, in_flight_limit: int) -> StandardQueue:
-    queue = StandardQueue(header.id, header.name, header.attributes, header.created_at, in_flight_limit)
-    queue.modified_at = header.modified_at
-    queue.purged_at = header.purged_at
-    queue.sent_total = header.sent_total
-    queue.received_total = header.received_total
-    queue.deleted_total = header.deleted_total
-    queue.expired_total = header.expired_total
-    return queue
-
-
-def _fill(queue: StandardQueue, part: _Runs | _Returned | _InFlight) -> None:
-    if isinstance(part, _Runs):
-        runs = queue.delayed.lane(part.delay) if part.delay else queue.fresh
-        before = runs.messages
-        keys, sents = _from_bytes("Q", part.keys), _from_bytes("I", part.sents)
-        runs.extend(part.era, keys, sents, _from_bytes("H", part.counts))
-        if part.delay:
-            queue.delayed.messages += runs.messages - before
-    elif isinstance(part, _Returned):
-        queue.returned.add(_rows(part))
-    else:
-        for held in part.batches:
-            rows = [(key, sent, first, held.receipt, count) for key, sent, first, count in held.rows]
-            queue.in_flight.load(held.receipt, held.received_at, held.until, rows)
-
-
-def _rows(part: _Returned) -> Iterator[Row]:
-    return zip(
-        _from_bytes("Q", part.keys),
-        _from_bytes("Q", part.sents),
-        _from_bytes("Q", part.firsts),
-        _from_bytes("Q", part.receipts),
-        _from_bytes("I", part.counts),
-        strict=True,
-    )
+        yield _encode(parts.InFlightBatches(gathered))

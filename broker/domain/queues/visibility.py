@@ -1,8 +1,9 @@
 """Messages in flight: received, not deleted, and invisible until their time-out ends.
 
-What one command makes invisible together is one batch: it shares a receipt and an end, and costs one entry in the heap
-of ends. A message belongs to the batch that ``holders`` names for it; whatever older batches still say of it is void.
-Time-outs are deadlines: nothing scans, and heaps are cleaned of void batches as they surface.
+What one command makes invisible together, of one message group, is one batch: it shares a receipt and an end, and costs
+one entry in the heap of ends. A message belongs to the batch that ``holders`` names for it; what older ones still say of
+it is void. How many a message group has in flight is kept in the group. Time-outs are deadlines: nothing scans, and
+heaps are cleaned of void batches as they surface.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import compress
 
+from broker.domain.queues.message_groups import MessageGroup
 from broker.domain.queues.returned import Columns, Row
 
 LARGE_BATCH = 64
@@ -24,10 +26,23 @@ class Batch:
     """Keys ascend, and with them the send times. ``repeats`` has first receive time and number of deliveries of those
     that were received before. The lists never change; ``left`` counts the keys that are still held."""
 
-    __slots__ = ("first", "floor", "keys", "left", "receipt", "received_at", "repeats", "sents", "serial", "until")
+    __slots__ = (
+        "first",
+        "floor",
+        "group",
+        "keys",
+        "left",
+        "receipt",
+        "received_at",
+        "repeats",
+        "sents",
+        "serial",
+        "until",
+    )
 
     def __init__(
         self,
+        group: MessageGroup,
         receipt: int,
         received_at: int,
         until: int,
@@ -35,6 +50,7 @@ class Batch:
         sents: list[int],
         repeats: dict[int, tuple[int, int]] | None,
     ) -> None:
+        self.group = group
         self.receipt = receipt
         self.received_at = received_at
         self.until = until
@@ -75,8 +91,8 @@ class _Extension(Batch):
 
     __slots__ = ("rows",)
 
-    def __init__(self, receipt: int, received_at: int, until: int) -> None:
-        super().__init__(receipt, received_at, until, [], [], None)
+    def __init__(self, group: MessageGroup, receipt: int, received_at: int, until: int) -> None:
+        super().__init__(group, receipt, received_at, until, [], [], None)
         self.rows: dict[int, Row] = {}
 
 
@@ -89,8 +105,8 @@ class InFlight:
 
     def __init__(self) -> None:
         self.holders: dict[int, Batch] = {}
-        self._extended: dict[tuple[int, int], _Extension] = {}
-        """By receipt and new end; empty between commands."""
+        self._extended: dict[tuple[int, int, str], _Extension] = {}
+        """By receipt, new end and message group; empty between commands."""
         self._ends: list[_Entry] = []
         self._fronts: list[_Entry] = []
         """By first key still held: the oldest message in flight is in front."""
@@ -107,21 +123,25 @@ class InFlight:
         self._serial += 1
         batch.serial = self._serial
         self._batches[batch.serial] = batch
+        batch.group.held += len(batch.keys)
         heappush(self._ends, (batch.until, batch.serial))
         heappush(self._fronts, (batch.keys[0], batch.serial))
 
     def release(self, key: int, batch: Batch) -> None:
         """``batch`` holds the key; nobody does afterwards."""
         del self.holders[key]
+        batch.group.held -= 1
         batch.left -= 1
         if batch.left < batch.floor:
             self.shrink(batch)
 
     def extend(self, key: int, batch: Batch, until: int) -> None:
         """Let the time-out of one message, held by ``batch``, end at ``until``. ``settle`` must follow."""
-        extension = self._extended.get((batch.receipt, until))
+        identity = (batch.receipt, until, batch.group.name)
+        extension = self._extended.get(identity)
         if extension is None:
-            extension = self._extended[batch.receipt, until] = _Extension(batch.receipt, batch.received_at, until)
+            extension = _Extension(batch.group, batch.receipt, batch.received_at, until)
+            self._extended[identity] = extension
         extension.rows[key] = self.withdraw(key, batch)
         self.holders[key] = extension
 
@@ -137,21 +157,23 @@ class InFlight:
         """What was extended together becomes batches."""
         for extension in self._extended.values():
             if extension.rows:
-                self.load(extension.receipt, extension.received_at, extension.until, sorted(extension.rows.values()))
+                rows = sorted(extension.rows.values())
+                self.load(extension.group, extension.receipt, extension.received_at, extension.until, rows)
         self._extended.clear()
 
-    def load(self, receipt: int, received_at: int, until: int, rows: list[Row]) -> None:
+    def load(self, group: MessageGroup, receipt: int, received_at: int, until: int, rows: list[Row]) -> None:
         """Hold messages of one delivery; ``rows`` ascend."""
         repeats = {row[0]: (row[2], row[4]) for row in rows if row[4] > 1}
         keys, sents = [row[0] for row in rows], [row[1] for row in rows]
-        self.add(Batch(receipt, received_at, until, keys, sents, repeats or None))
+        self.add(Batch(group, receipt, received_at, until, keys, sents, repeats or None))
 
     def shrink(self, batch: Batch) -> None:
         """A batch with little left makes place: for a smaller one, if anything is left."""
         batches = self._batches
         del batches[batch.serial]
         if batch.left:
-            self.load(batch.receipt, batch.received_at, batch.until, list(batch.live(self.holders)))
+            batch.group.held -= batch.left
+            self.load(batch.group, batch.receipt, batch.received_at, batch.until, list(batch.live(self.holders)))
         if len(self._ends) > 2 * len(batches) + _SPARE_ENTRIES:
             self._ends = [entry for entry in self._ends if entry[1] in batches]
             heapify(self._ends)
@@ -165,9 +187,9 @@ class InFlight:
             heappop(ends)
         return ends[0][0] if ends else None
 
-    def end(self, at: int) -> list[Columns]:
+    def end(self, at: int) -> list[tuple[Columns, MessageGroup]]:
         """Let go of everything whose time-out has ended by ``at``: by batch, those with the least keys first."""
-        ended: list[Columns] = []
+        ended: list[tuple[Columns, MessageGroup]] = []
         ends = self._ends
         while ends and ends[0][0] <= at:
             batch = self._batches.pop(heappop(ends)[1], None)
@@ -175,20 +197,21 @@ class InFlight:
                 columns = batch.columns(self.holders)
                 for key in columns[0]:
                     del self.holders[key]
-                ended.append(columns)
+                batch.group.held -= len(columns[0])
+                ended.append((columns, batch.group))
         if not self.holders:
             self.holders = {}  # an emptied dict keeps the memory of its fullest day
-        ended.sort()
+        ended.sort(key=_first_key)
         return ended
 
     def oldest_sent(self) -> int | None:
         batch = self._oldest_batch()
         return None if batch is None else batch.sents[batch.first]
 
-    def drop_sent_until(self, instant: int) -> int:
-        """Forget the messages sent at or before ``instant``; how many that were."""
-        before = len(self.holders)
+    def drop_sent_until(self, instant: int) -> dict[str, MessageGroup]:
+        """Forget the messages sent at or before ``instant``; whose they were."""
         holders = self.holders
+        groups: dict[str, MessageGroup] = {}
         while (batch := self._oldest_batch()) is not None and batch.sents[batch.first] <= instant:
             keys, sents = batch.keys, batch.sents
             place = batch.first
@@ -196,11 +219,13 @@ class InFlight:
                 if holders.get(keys[place]) is batch:
                     del holders[keys[place]]
                     batch.left -= 1
+                    batch.group.held -= 1
                 place += 1
             batch.first = place
+            groups[batch.group.name] = batch.group
             if not batch.left:
                 self.shrink(batch)
-        return before - len(holders)
+        return groups
 
     # --- inside
 
@@ -219,6 +244,10 @@ class InFlight:
                 return batch
             heapreplace(fronts, (batch.keys[batch.first], serial))
         return None
+
+
+def _first_key(ended: tuple[Columns, MessageGroup]) -> int:
+    return ended[0][0][0]
 
 
 def live_batches(holders: dict[int, Batch]) -> list[Batch]:

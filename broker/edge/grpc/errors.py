@@ -29,6 +29,8 @@ STATUS_BY_CODE: dict[str, grpc.StatusCode] = {
     errors.InvalidName.code: grpc.StatusCode.INVALID_ARGUMENT,
     errors.QueueNotFound.code: grpc.StatusCode.NOT_FOUND,
     errors.QueueExists.code: grpc.StatusCode.ALREADY_EXISTS,
+    errors.QueueNotEmpty.code: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Conflict.code: grpc.StatusCode.ABORTED,
     errors.PurgeInProgress.code: grpc.StatusCode.FAILED_PRECONDITION,
     errors.MessageTooLong.code: grpc.StatusCode.INVALID_ARGUMENT,
     errors.BatchEmpty.code: grpc.StatusCode.INVALID_ARGUMENT,

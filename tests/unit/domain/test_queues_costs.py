@@ -18,7 +18,7 @@ from broker.base.instants import Millis, WallMillis
 from broker.domain.queues import commands
 from broker.domain.queues.model import QueueAttributes
 from broker.domain.queues.standard import StandardQueue
-from tests.unit.domain.queue_log import QUEUE, START, QueueLog
+from tests.unit.domain.queue_log import CONTENT, QUEUE, START, QueueLog
 
 
 def lines_run(action: Callable[[], object]) -> int:
@@ -78,8 +78,9 @@ def bytes_kept(build: Callable[[], object]) -> int:
 def test_an_idle_message_sent_by_itself_costs_at_most_sixteen_bytes(messages: int, delay: int) -> None:
     def sent_one_by_one() -> StandardQueue:
         queue = StandardQueue(QUEUE, "orders", QueueAttributes(delay=Millis(delay)), WallMillis(START), 120_000)
+        send = commands.Send(QUEUE, 1, 1, None, CONTENT)
         for index in range(messages):
-            queue.send(index, 1, None, WallMillis(START + index))
+            queue.send(send, index, WallMillis(START + index))
         assert queue.messages == messages
         return queue
 
