@@ -36,10 +36,12 @@ from broker.services.administering import (
     TellRequest,
 )
 from broker.services.admission import Admission
+from broker.services.browsing import BrowseAnswer, BrowseRequest, Browsing, CensusAnswer
 from broker.services.contents import Contents
 from broker.services.defining import Defining
 from broker.services.directory import Directory
 from broker.services.dwell import DwellTimes
+from broker.services.exchanging import Exchanging
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
 from broker.services.locating import Locator
 from broker.services.outgoing import Outgoing
@@ -55,6 +57,7 @@ from broker.services.receiving import (
 from broker.services.replies import Failures
 from broker.services.request_ids import RequestIds
 from broker.services.routing import Routing
+from broker.services.scheduling import Scheduling
 from broker.services.sending import SendAnswer, Sending, SendRequest
 from broker.services.sent import Part, SendResult, sent
 from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Settling
@@ -90,6 +93,9 @@ class QueueService:
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
         self._defining = Defining(locator, self._routing, self._lifecycle, administering, Targets(directory))
+        self._scheduling = Scheduling(groups, locator, self._routing)
+        self._exchanging = Exchanging(groups, locator, directory, request_ids)
+        self._browsing = Browsing(groups, locator, self._routing, contents)
         sending, receiving, settling = Sending(groups), Receiving(groups, contents, dwell_times), Settling(groups)
         self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
         self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
@@ -198,6 +204,41 @@ class QueueService:
             return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own, attempt)
 
         return await self._routing.admitted(0, self._routing.once(name, self._receiving, make, deadline, request))
+
+    async def cancel(
+        self, name: str, message_ids: Sequence[bytes], deadline: Millis, request: RequestId | None = None
+    ) -> Failures:
+        """Withdraw scheduled messages, by the ids that sending them gave: the entries that failed.
+
+        Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound, NotForFifo.
+        """
+        return await self._routing.admitted(0, self._scheduling.cancel(name, message_ids, deadline, request))
+
+    async def exchange(
+        self,
+        name: str,
+        outgoing: Outgoing,
+        delete_from: str,
+        receipt_handles: Sequence[bytes],
+        deadline: Millis,
+        request: RequestId | None = None,
+    ) -> SendResult:
+        """Send to queue ``name`` and delete from ``delete_from`` what its handles hold: all of it, or nothing and an
+        error.
+
+        Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound, DifferentGroups, ReceiptHandleInvalid,
+        ReceiptHandleExpired, and what a message is refused with.
+        """
+        call = self._exchanging.exchange(name, outgoing, delete_from, receipt_handles, deadline, request)
+        return await self._routing.admitted(len(outgoing.packed.messages), call)
+
+    async def browse(self, name: str, wanted: BrowseRequest, deadline: Millis) -> BrowseAnswer:
+        """Messages by key, without receiving them. Raises InvalidArgument, InvalidName, QueueNotFound."""
+        return await self._routing.admitted(0, self._browsing.browse(name, wanted, deadline))
+
+    async def census(self, name: str, deadline: Millis) -> CensusAnswer:
+        """How old the messages are, and whose. Raises InvalidName, QueueNotFound."""
+        return await self._routing.admitted(0, self._browsing.census(name, deadline))
 
     async def wait_for_messages(self, name: str, wait: Millis, deadline: Millis) -> bool:
         """Whether something became visible within ``wait`` ms. Takes nothing, and so may be cancelled.

@@ -241,9 +241,7 @@ class Receiving:
                 continue
             message = entry.messages[delivery.slot]
             deduplication = entry.deduplication_of(delivery.slot)
-            own = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
-            if delivery.group or deduplication or message.origin is not None:
-                own += len(delivery.group) + len(deduplication) + (0 if message.origin is None else _ORIGIN)
+            own = size_in_answer(message, delivery.group, deduplication)
             if size + own > ANSWER_SIZE and messages:
                 if len(self._largest) >= MAX_LARGE_QUEUES:
                     self._largest.clear()
@@ -262,6 +260,14 @@ class Receiving:
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())
+
+
+def size_in_answer(message: Message, group: str, deduplication: str) -> int:
+    """Bytes, at most."""
+    size = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
+    if group or deduplication:
+        size += len(group) + len(deduplication)
+    return size if message.origin is None else size + _ORIGIN
 
 
 def _is_claim(reply: object) -> bool:
