@@ -41,7 +41,7 @@ class UpdateQueue(_Command, frozen=True, tag=2):
 
 
 class DeleteQueue(_Command, frozen=True, tag=3):
-    """``only_if_empty``: refused QueueNotEmpty while a message is in it, or on its way out of it."""
+    """``only_if_empty``: refused QueueNotEmpty while a message is in it or on its way out, or a move task runs."""
 
     only_if_empty: bool = False
 
@@ -117,10 +117,12 @@ class Exchange(_Command, frozen=True, tag=10):
 
 class StartMove(_Command, frozen=True, tag=11):
     """Begin to move the visible messages of a dead-letter queue: to ``destination``, or each to where it came from.
-    ``rate``: messages a second, 0 for as fast as they are taken in. Refuses MoveTaskRunning."""
+    ``rate``: messages a second, 0 for as fast as they are taken in. ``label``: told back by MovesOf; the tasks that one
+    call starts in several stripes bear the same. Refuses MoveTaskRunning."""
 
     destination: Target | None
     rate: int
+    label: str = ""
 
 
 class CancelMove(_Command, frozen=True, tag=12):

@@ -191,6 +191,7 @@ def _move(task: MoveTask) -> parts.MoveState:
         taken=task.taken,
         outstanding=task.outstanding,
         moved=task.moved,
+        label=task.label,
     )
 
 

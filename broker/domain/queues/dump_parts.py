@@ -37,6 +37,7 @@ class MoveState(msgspec.Struct, frozen=True, array_like=True):
     taken: int
     outstanding: int
     moved: int
+    label: str
 
 
 class QueueHead(msgspec.Struct, frozen=True, array_like=True, tag=2):

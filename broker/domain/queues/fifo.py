@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from broker.base.errors import DeduplicationIdRequired, MessageGroupRequired, NotForFifo
 from broker.base.ids import QueueId
 from broker.base.instants import WallMillis
-from broker.base.limits import MAX_VISIBILITY_TIMEOUT
+from broker.base.limits import DEDUPLICATION_INTERVAL, MAX_VISIBILITY_TIMEOUT
 from broker.domain.queues.commands import Arrival, Deliveries, Delivery, Receive, Send, Sent
 from broker.domain.queues.deduplication import Attempt, Attempts, Deduplication, digest
 from broker.domain.queues.keys import SLOT_BITS, SLOT_MASK
@@ -89,6 +89,11 @@ class FifoQueue(Queue):
         return taken
 
     # --- time and questions
+
+    def would_repeat(self, attempt: str, at: int) -> bool:
+        """Whether a receive under this id would get what it got before."""
+        known = self.attempts.find(attempt)
+        return known is not None and at < known.at + DEDUPLICATION_INTERVAL and self._unchanged(known)
 
     @property
     def visible(self) -> int:

@@ -112,7 +112,7 @@ def _empty_queue(head: parts.QueueHead, in_flight_limit: int) -> Queue:
 
 
 def _move_task(state: parts.MoveState) -> MoveTask:
-    task = MoveTask(state.task, state.destination, state.rate, state.to_move, state.started_at)
+    task = MoveTask(state.task, state.destination, state.rate, state.to_move, state.started_at, state.label)
     task.status, task.failure = state.status, state.failure
     task.taken, task.outstanding, task.moved = state.taken, state.outstanding, state.moved
     return task

@@ -96,6 +96,10 @@ def moves(queue: Queue, _: questions.MovesOf, __: WallMillis) -> tuple[questions
     return tuple(task.listed() for task in reversed(queue.moves))
 
 
+def knows_attempt(queue: Queue, question: questions.KnowsAttempt, at: WallMillis) -> bool:
+    return isinstance(queue, FifoQueue) and queue.would_repeat(question.attempt, at)
+
+
 ANSWERS: dict[type, Callable[[Any, Any, WallMillis], Any]] = {
     questions.HasVisible: lambda queue, _, at: queue.has_visible(at),
     questions.CountsOf: lambda queue, _, __: counts(queue),
@@ -103,6 +107,7 @@ ANSWERS: dict[type, Callable[[Any, Any, WallMillis], Any]] = {
     questions.Browse: browse,
     questions.CensusOf: census_of,
     questions.MovesOf: moves,
+    questions.KnowsAttempt: knows_attempt,
 }
 
 

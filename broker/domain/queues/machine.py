@@ -316,7 +316,7 @@ class QueueMachine:
     def _drop(self, command: commands.DeleteQueue, _: Place) -> commands.Done:
         """Wakes all who wait for messages, so that they learn of it."""
         queue = self._find(command.queue)
-        if command.only_if_empty and (queue.messages or queue.moving):
+        if command.only_if_empty and (queue.messages or queue.moving or running(queue) is not None):
             raise QueueNotEmpty(
                 f"queue {queue.name} holds {queue.messages} messages, and {queue.moving} are on their way out of it"
             )

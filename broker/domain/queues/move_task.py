@@ -18,6 +18,7 @@ class MoveTask:
     __slots__ = (
         "destination",
         "failure",
+        "label",
         "moved",
         "outstanding",
         "rate",
@@ -28,12 +29,13 @@ class MoveTask:
         "to_move",
     )
 
-    def __init__(self, task: int, destination: Target | None, rate: int, to_move: int, at: int) -> None:
+    def __init__(self, task: int, destination: Target | None, rate: int, to_move: int, at: int, label: str) -> None:
         self.task = task
         self.destination = destination
         self.rate = rate
         self.to_move = to_move
         self.started_at = at
+        self.label = label
         self.status = RUNNING
         self.failure = ""
         self.taken = 0
@@ -91,4 +93,5 @@ class MoveTask:
             self.to_move,
             self.started_at,  # type: ignore[arg-type]  # an instant
             self.failure,
+            self.label,
         )

@@ -72,7 +72,7 @@ class Moving:
         """Raises MoveTaskRunning."""
         if running(queue) is not None:
             raise MoveTaskRunning(f"a move task of queue {queue.name} is running: wait for its end, or cancel it")
-        task = MoveTask(place.index, command.destination, command.rate, queue.visible, place.at)
+        task = MoveTask(place.index, command.destination, command.rate, queue.visible, place.at, command.label)
         queue.moves = [*queue.moves, task][-MOVES_KEPT:]
         self.advance(queue, place.at)
         return commands.MoveStarted(task.task)

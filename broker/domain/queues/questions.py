@@ -67,7 +67,15 @@ class SourcesOf(msgspec.Struct, frozen=True, array_like=True, tag=9):
     target: str
 
 
-Question = CountsOf | AttributesOf | HasVisible | AllQueues | Browse | CensusOf | MovesOf | Leaving | SourcesOf
+class KnowsAttempt(_Question, frozen=True, tag=10):
+    """Would a Receive with this receive-attempt id be answered as before? Answer: bool."""
+
+    attempt: str
+
+
+Question = (
+    CountsOf | AttributesOf | HasVisible | AllQueues | Browse | CensusOf | MovesOf | Leaving | SourcesOf | KnowsAttempt
+)
 
 # --- answers
 
@@ -116,6 +124,7 @@ class Move(msgspec.Struct, frozen=True, array_like=True):
     to_move: int
     started_at: WallMillis
     failure: str = ""
+    label: str = ""
 
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):
