@@ -1,7 +1,9 @@
 """One Produce stream: frames of messages in, an acknowledgement per frame out, many frames on their way at once.
 
 Frames are stored under (session, frame number): one that comes again, on this stream or on the next, is stored once and
-acknowledged again. Frames enter the log in the order in which they came, unless their leader changes meanwhile.
+acknowledged again. Frames enter the log in the order in which they came, unless their leader changes meanwhile. Those
+of a FIFO queue are on their way one at a time, and so keep their order whatever happens: a frame is stored only when
+all before it have their final answer, here or on the session's next stream.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ import grpc.aio
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, InvalidArgument
 from broker.base.instants import Millis
+from broker.domain.queues.model import is_fifo
 from broker.edge.grpc import translation
 from broker.edge.grpc.calls import DEFAULT_TIMEOUT
 from broker.edge.grpc.errors import entry_errors, info_of
 from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, stopping
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2
+from broker.services.sent import SendResult
 
 WINDOW = 64
 """Frames that may be unacknowledged at once; below limits.SESSION_WINDOW, so that each one's answer is remembered."""
+FIFO_WINDOW = 1
 
 
 class Produce:
@@ -47,6 +52,7 @@ class _ProduceStream:
         self._context = context
         self._queue = ""
         self._session = b""
+        self._window = WINDOW
         self._on_their_way = 0
         self._acknowledgements: deque[queues_pb2.ProduceResponse] = deque()
         self._news = asyncio.Event()
@@ -56,7 +62,7 @@ class _ProduceStream:
 
     async def run(self) -> None:
         await self._open()
-        await self._context.write(queues_pb2.ProduceResponse(window=WINDOW))
+        await self._context.write(queues_pb2.ProduceResponse(window=self._window))
         async with TaskScope("produce", self._around.fail) as scope:
             self._reading = scope.start(self._read(scope), name="read")
             await self._acknowledge(self._reading)
@@ -72,6 +78,8 @@ class _ProduceStream:
             raise InvalidArgument("the first request of a Produce stream carries `open`, and no messages")
         self._session = translation.session(first.open.session)
         self._queue = first.open.queue
+        if is_fifo(self._queue):
+            self._window = FIFO_WINDOW
         await self._around.queues.must_exist(self._queue, self._deadline())
 
     async def _read(self, scope: TaskScope) -> None:
@@ -83,7 +91,7 @@ class _ProduceStream:
                 number = translation.number("frame", request.frame)
                 self._on_their_way += 1
                 scope.start(self._store(number, request), name="frame")
-                while self._on_their_way >= WINDOW:
+                while self._on_their_way >= self._window:
                     self._room.clear()
                     await self._room.wait()
         except Exception as error:  # ends the stream, not the node
@@ -100,11 +108,7 @@ class _ProduceStream:
         except Exception as error:  # is the frame's answer
             response.error.CopyFrom(info_of(self._around.table.expected(error, "storing a frame")))
         else:
-            response.accepted = result.accepted
-            if result.first is not None:
-                response.first_message_id = result.first.to_bytes()
-            if result.refused:
-                response.failed.extend(entry_errors(result.refused))
+            _acknowledge(response, result)
         self._on_their_way -= 1
         self._acknowledgements.append(response)
         self._room.set()
@@ -130,3 +134,17 @@ class _ProduceStream:
 
     def _deadline(self) -> Millis:
         return Millis(self._around.clock.monotonic() + DEFAULT_TIMEOUT)
+
+
+def _acknowledge(response: queues_pb2.ProduceResponse, result: SendResult) -> None:
+    response.accepted = result.accepted
+    first = result.first
+    if first is not None:
+        response.first_message_id = first.to_bytes()
+        if result.fifo:
+            response.first_sequence_number = next(number for number in result.sequence_numbers() if number)
+    elif result.accepted:
+        response.message_ids.extend(result.message_ids())
+        response.sequence_numbers.extend(result.sequence_numbers())
+    if result.refused:
+        response.failed.extend(entry_errors(result.refused))

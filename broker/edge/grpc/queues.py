@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from broker.base.instants import Millis
 from broker.base.limits import LIST_PAGE
-from broker.edge.grpc import translation
+from broker.edge.grpc import attributes, translation
 from broker.edge.grpc.calls import Unary
 from broker.edge.grpc.errors import entry_errors
 from broker.pb.queues.v1 import queues_pb2
@@ -29,15 +29,19 @@ class QueueCalls:
             "Receive": self.receive,
             "Delete": self.delete_messages,
             "ChangeVisibility": self.change_visibility,
+            "Cancel": self.cancel,
+            "Exchange": self.exchange,
         }
 
     async def create(self, request: queues_pb2.CreateQueueRequest, deadline: Millis) -> queues_pb2.CreateQueueResponse:
-        changes = translation.attribute_changes(request.attributes)
-        return queues_pb2.CreateQueueResponse(created=await self._service.create(request.name, changes, deadline))
+        changes = attributes.attribute_changes(request.attributes)
+        created = await self._service.create(request.name, changes, deadline, *([request.beside] if request.beside else []))
+        return queues_pb2.CreateQueueResponse(created=created)
 
     async def update(self, request: queues_pb2.UpdateQueueRequest, deadline: Millis) -> queues_pb2.UpdateQueueResponse:
         own = translation.request_id(request, request.request_id)
-        await self._service.update(request.name, translation.attribute_changes(request.attributes), deadline, own)
+        changes = attributes.attribute_changes(request.attributes, no_redrive=request.remove_redrive)
+        await self._service.update(request.name, changes, deadline, own)
         return queues_pb2.UpdateQueueResponse()
 
     async def delete(self, request: queues_pb2.DeleteQueueRequest, deadline: Millis) -> queues_pb2.DeleteQueueResponse:
@@ -53,7 +57,7 @@ class QueueCalls:
         self, request: queues_pb2.DescribeQueueRequest, deadline: Millis
     ) -> queues_pb2.DescribeQueueResponse:
         found = await self._service.describe(request.name, deadline)
-        return queues_pb2.DescribeQueueResponse(queue=translation.description(found))
+        return queues_pb2.DescribeQueueResponse(queue=attributes.description(found))
 
     async def purge(self, request: queues_pb2.PurgeQueueRequest, deadline: Millis) -> queues_pb2.PurgeQueueResponse:
         own = translation.request_id(request, request.request_id)
@@ -63,7 +67,11 @@ class QueueCalls:
     async def send(self, request: queues_pb2.SendRequest, deadline: Millis) -> queues_pb2.SendResponse:
         own = translation.request_id(request, request.request_id)
         result = await self._service.send(request.queue, translation.outgoing(request.messages), deadline, own)
-        return queues_pb2.SendResponse(message_ids=result.message_ids(), failed=entry_errors(result.refused))
+        return queues_pb2.SendResponse(
+            message_ids=result.message_ids(),
+            failed=entry_errors(result.refused),
+            sequence_numbers=result.sequence_numbers(),
+        )
 
     async def receive(self, request: queues_pb2.ReceiveRequest, deadline: Millis) -> queues_pb2.ReceiveResponse:
         answer = await self._service.receive(
@@ -73,6 +81,7 @@ class QueueCalls:
             Millis(request.wait_ms) if request.HasField("wait_ms") else None,
             Millis(request.visibility_timeout_ms) if request.HasField("visibility_timeout_ms") else None,
             translation.request_id(request, request.request_id),
+            request.receive_attempt_id,
         )
         response = queues_pb2.ReceiveResponse()
         translation.add_delivered(response, answer.messages)
@@ -94,3 +103,19 @@ class QueueCalls:
             translation.request_id(request, request.request_id),
         )
         return queues_pb2.ChangeVisibilityResponse(failed=entry_errors(failures))
+
+    async def cancel(self, request: queues_pb2.CancelRequest, deadline: Millis) -> queues_pb2.CancelResponse:
+        own = translation.request_id(request, request.request_id)
+        failures = await self._service.cancel(request.queue, request.message_ids, deadline, own)
+        return queues_pb2.CancelResponse(failed=entry_errors(failures))
+
+    async def exchange(self, request: queues_pb2.ExchangeRequest, deadline: Millis) -> queues_pb2.ExchangeResponse:
+        result = await self._service.exchange(
+            request.queue,
+            translation.outgoing(request.messages),
+            request.delete_from,
+            request.receipt_handles,
+            deadline,
+            translation.request_id(request, request.request_id),
+        )
+        return queues_pb2.ExchangeResponse(message_ids=result.message_ids(), sequence_numbers=result.sequence_numbers())

@@ -21,6 +21,8 @@ from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
 from broker.edge.grpc.consume import Consume
 from broker.edge.grpc.errors import ErrorTable
+from broker.edge.grpc.looking import LookingCalls
+from broker.edge.grpc.moves import MoveCalls
 from broker.edge.grpc.produce import Produce
 from broker.edge.grpc.queues import QueueCalls
 from broker.edge.grpc.streams import Afterwards, OpenStreams, Pause, Surroundings
@@ -115,8 +117,10 @@ class GrpcServer:
             "Produce": Produce(self._around, self._streams).serve,
             "Consume": Consume(self._around, self._streams).serve,
         }
+        queues = self._queues
+        unary = {**QueueCalls(queues).by_name(), **LookingCalls(queues).by_name(), **MoveCalls(queues).by_name()}
         return [
-            self._calls.handlers(QUEUE_SERVICE, QueueCalls(self._queues).by_name(), streaming),
+            self._calls.handlers(QUEUE_SERVICE, unary, streaming),
             self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster).by_name(), {}),
         ]
 

@@ -1,24 +1,24 @@
-"""Between protobuf messages and the structs of the services: fields in, fields out, nothing decided.
+"""Between protobuf messages and the structs of the services: requests and messages, fields in, fields out.
 
 On the way of every message, so it reads each field once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from broker.base.errors import InvalidArgument
 from broker.base.instants import Millis
-from broker.domain.queues.model import Attribute, Message, QueueAttributes
+from broker.domain.queues.model import Attribute, Message, Origin
 from broker.domain.queues.validation import check_visibility_timeout
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2
-from broker.services.administering import AttributeChanges, Description
 from broker.services.outgoing import Outgoing, OutgoingMessage, pack, pack_bodies
 from broker.services.receiving import Received
 from broker.services.request_ids import SESSION_BYTES
 
 _MAX_NUMBER = 2**63 - 1
+_BODY = queues_pb2.OutgoingMessage.DESCRIPTOR.fields_by_name["body"]
 
 
 def request_id(message: object, given: queues_pb2.RequestId) -> RequestId | None:
@@ -48,63 +48,14 @@ def visibility_timeout(given: int) -> Millis:
     return Millis(given)
 
 
-def attribute_changes(given: queues_pb2.QueueAttributes) -> AttributeChanges:
-    def field(name: str) -> int | None:
-        return getattr(given, name) if given.HasField(name) else None  # type: ignore[arg-type]
-
-    def millis(name: str) -> Millis | None:
-        value = field(name)
-        return None if value is None else Millis(value)
-
-    return AttributeChanges(
-        visibility_timeout=millis("visibility_timeout_ms"),
-        delay=millis("delay_ms"),
-        retention=millis("retention_ms"),
-        message_size_limit=field("message_size_limit"),
-        receive_wait=millis("receive_wait_ms"),
-    )
-
-
-def queue_attributes(attributes: QueueAttributes) -> queues_pb2.QueueAttributes:
-    return queues_pb2.QueueAttributes(
-        visibility_timeout_ms=attributes.visibility_timeout,
-        delay_ms=attributes.delay,
-        retention_ms=attributes.retention,
-        message_size_limit=attributes.message_size_limit,
-        receive_wait_ms=attributes.receive_wait,
-    )
-
-
-def description(found: Description) -> queues_pb2.QueueDescription:
-    counts = found.counts
-    oldest = counts.oldest_sent_at
-    return queues_pb2.QueueDescription(
-        name=found.queue.name,
-        attributes=queue_attributes(found.queue.attributes),
-        counts=queues_pb2.QueueCounts(
-            visible=counts.visible,
-            in_flight=counts.in_flight,
-            delayed=counts.delayed,
-            oldest_age_ms=None if oldest is None else max(0, found.at - oldest),
-            sent_total=counts.sent_total,
-            received_total=counts.received_total,
-            deleted_total=counts.deleted_total,
-            expired_total=counts.expired_total,
-        ),
-        created_at=found.queue.created_at,
-        modified_at=found.queue.modified_at,
-        group=found.group,
-        leader=found.leader,
-    )
-
-
 def outgoing(messages: Sequence[queues_pb2.OutgoingMessage]) -> Outgoing:
     """Raises BatchEmpty, BatchTooLarge."""
     bodies: list[bytes] = []
     for message in messages:
-        if message.attributes or message.HasField("delay_ms"):
+        fields = message.ListFields()  # one look at what is set: asking for each field that is not costs more
+        if len(fields) != 1 or fields[0][0] is not _BODY:
             return _outgoing_with_more(messages)
-        bodies.append(message.body)
+        bodies.append(fields[0][1])
     return pack_bodies(bodies)
 
 
@@ -117,6 +68,10 @@ def _outgoing_with_more(messages: Sequence[queues_pb2.OutgoingMessage]) -> Outgo
                     tuple(Attribute(given.name, given.type, given.value) for given in message.attributes),
                 ),
                 message.delay_ms if message.HasField("delay_ms") else None,
+                message.message_group,
+                message.deduplication_id,
+                message.deliver_at,
+                message.time_to_live_ms,
             )
             for message in messages
         ]
@@ -135,7 +90,20 @@ def add_delivered(to: queues_pb2.ReceiveResponse | queues_pb2.ConsumeResponse, m
             first_received_at=message.first_received_at,
         )
         if message.attributes:
-            made.attributes.extend(
-                queues_pb2.MessageAttribute(name=each.name, type=each.type, value=each.value)
-                for each in message.attributes
-            )
+            made.attributes.extend(attributes(message.attributes))
+        if message.group:
+            made.message_group = message.group
+            made.deduplication_id = message.deduplication
+            made.sequence_number = message.sequence_number
+        if message.origin is not None:
+            made.origin.CopyFrom(origin(message.origin))
+
+
+def attributes(of_message: Iterable[Attribute]) -> Iterator[queues_pb2.MessageAttribute]:
+    return (queues_pb2.MessageAttribute(name=each.name, type=each.type, value=each.value) for each in of_message)
+
+
+def origin(found: Origin) -> queues_pb2.Origin:
+    return queues_pb2.Origin(
+        queue=found.queue, message_id=found.message, sent_at=found.sent_at, receive_count=found.receive_count
+    )

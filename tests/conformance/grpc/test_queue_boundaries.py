@@ -39,7 +39,7 @@ async def test_queue_attributes_at_their_boundaries(attribute: str, low: int, hi
             assert str(value) in info.message
 
 
-@pytest.mark.parametrize("name", ["", "a" * 81, "a b", "ä", "a.fifo", "a/b"])
+@pytest.mark.parametrize("name", ["", "a" * 81, "a" * 76 + ".fifo", "a b", "ä", ".fifo", "a.fifi", "a/b"])
 async def test_malformed_names_get_their_own_error_from_every_call(name: str) -> None:
     async with serving() as running:
         q = running.queues

@@ -40,6 +40,11 @@ async def test_a_queue_is_created_described_updated_listed_and_deleted() -> None
             retention_ms=345_600_000,
             message_size_limit=1_024,
             receive_wait_ms=0,
+            content_deduplication=False,
+            deduplication_scope=pb.PER_QUEUE,
+            throughput_limit=pb.PER_QUEUE,
+            redrive_allow=pb.RedriveAllowPolicy(permission=pb.REDRIVE_PERMISSION_ALLOW_ALL),
+            stripes=1,
         )
         assert (described.name, described.leader, described.group) == ("orders", "a-0", 1)
         assert not described.counts.HasField("oldest_age_ms")

@@ -84,6 +84,46 @@ class QueueServiceStub:
                 request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.SerializeToString,
                 response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.FromString,
                 _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/broker.queues.v1.QueueService/Cancel',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.Exchange = channel.unary_unary(
+                '/broker.queues.v1.QueueService/Exchange',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeResponse.FromString,
+                _registered_method=True)
+        self.Browse = channel.unary_unary(
+                '/broker.queues.v1.QueueService/Browse',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseResponse.FromString,
+                _registered_method=True)
+        self.Census = channel.unary_unary(
+                '/broker.queues.v1.QueueService/Census',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusResponse.FromString,
+                _registered_method=True)
+        self.StartMove = channel.unary_unary(
+                '/broker.queues.v1.QueueService/StartMove',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveResponse.FromString,
+                _registered_method=True)
+        self.ListMoves = channel.unary_unary(
+                '/broker.queues.v1.QueueService/ListMoves',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesResponse.FromString,
+                _registered_method=True)
+        self.CancelMove = channel.unary_unary(
+                '/broker.queues.v1.QueueService/CancelMove',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetterSources = channel.unary_unary(
+                '/broker.queues.v1.QueueService/ListDeadLetterSources',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesResponse.FromString,
+                _registered_method=True)
         self.Produce = channel.stream_stream(
                 '/broker.queues.v1.QueueService/Produce',
                 request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ProduceRequest.SerializeToString,
@@ -100,14 +140,15 @@ class QueueServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def CreateQueue(self, request, context):
-        """Idempotent for equal attributes; ALREADY_EXISTS (QueueExists) for others.
+        """Idempotent for equal attributes; ALREADY_EXISTS (QueueExists) for others. NotForStandard for an attribute of FIFO
+        queues; RedriveTargetInvalid, RedriveNotAllowed for a dead-letter queue that cannot be one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateQueue(self, request, context):
-        """Changes only the attributes that are set.
+        """Changes only the attributes that are set. As CreateQueue, and FixedAttribute for what cannot be changed any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +181,9 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Send(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Per message: InvalidArgument, MessageTooLong, MessageGroupRequired and DeduplicationIdRequired (FIFO queues),
+        NotForFifo (a delay or a schedule of its own), NotForStandard (a deduplication id).
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -159,6 +202,66 @@ class QueueServiceServicer:
 
     def ChangeVisibility(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Withdraws scheduled messages by their ids. Per message: NotScheduled when it is not waiting for its instant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Exchange(self, request, context):
+        """Sends messages to one queue and deletes received messages of another or the same, at once: all of it or nothing.
+        Fails as a whole: DifferentGroups when the queues live in two groups (create one `beside` the other),
+        ReceiptHandleExpired when a handle does not hold its message any more, and as Send.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Browse(self, request, context):
+        """Looks at messages without receiving them, in the order in which they were sent, page by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Census(self, request, context):
+        """How old a queue's messages are, and which message groups have most of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartMove(self, request, context):
+        """Begins to move the visible messages of a dead-letter queue back to where they came from, or elsewhere, the oldest
+        first. NotDeadLetterQueue without a destination when no queue names this one as its dead-letter queue;
+        MoveTaskRunning: one task per source at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMoves(self, request, context):
+        """The latest 10 move tasks from a queue, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelMove(self, request, context):
+        """What has been moved stays moved. MoveTaskNotFound, MoveTaskNotRunning.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetterSources(self, request, context):
+        """Names of the queues whose redrive policy names this one, ascending.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -230,6 +333,46 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.ChangeVisibility,
                     request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.FromString,
                     response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelResponse.SerializeToString,
+            ),
+            'Exchange': grpc.unary_unary_rpc_method_handler(
+                    servicer.Exchange,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeResponse.SerializeToString,
+            ),
+            'Browse': grpc.unary_unary_rpc_method_handler(
+                    servicer.Browse,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseResponse.SerializeToString,
+            ),
+            'Census': grpc.unary_unary_rpc_method_handler(
+                    servicer.Census,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusResponse.SerializeToString,
+            ),
+            'StartMove': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartMove,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveResponse.SerializeToString,
+            ),
+            'ListMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMoves,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesResponse.SerializeToString,
+            ),
+            'CancelMove': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMove,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveResponse.SerializeToString,
+            ),
+            'ListDeadLetterSources': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetterSources,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesResponse.SerializeToString,
             ),
             'Produce': grpc.stream_stream_rpc_method_handler(
                     servicer.Produce,
@@ -512,6 +655,222 @@ class QueueService:
             '/broker.queues.v1.QueueService/ChangeVisibility',
             broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.SerializeToString,
             broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/Cancel',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exchange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/Exchange',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ExchangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Browse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/Browse',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.BrowseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Census(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/Census',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CensusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartMove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/StartMove',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.StartMoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/ListMoves',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/CancelMove',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelMoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetterSources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/ListDeadLetterSources',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ListDeadLetterSourcesResponse.FromString,
             options,
             channel_credentials,
             insecure,
