@@ -1,8 +1,8 @@
 """Messages in flight: received, not deleted, and invisible until their time-out ends.
 
 What one command makes invisible together, of one message group, is one batch: it shares a receipt and an end, and costs
-one entry in the heap of ends. A message belongs to the batch that ``holders`` names for it; what older ones still say of
-it is void. How many a message group has in flight is kept in the group. Time-outs are deadlines: nothing scans, and
+one entry in the heap of ends. A message belongs to the batch that ``holders`` names for it; what older ones still say
+of it is void. How many a message group has in flight is kept in the group. Time-outs are deadlines: nothing scans, and
 heaps are cleaned of void batches as they surface.
 """
 
