@@ -57,12 +57,12 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
         messages = _raw_array.decode(self.messages)
         return Packed(
             [self.sizes[place] for place in places],
-            _selected(self.delays, places),
+            _given(_selected(self.delays, places), None),
             msgspec.Raw(_encoder.encode([messages[place] for place in places])),
-            _selected(self.groups, places),
-            _selected(self.deduplication, places),
-            _selected(self.due, places),
-            _selected(self.lifetimes, places),
+            _given(_selected(self.groups, places), ""),
+            _given(_selected(self.deduplication, places), ""),
+            _given(_selected(self.due, places), 0),
+            _given(_selected(self.lifetimes, places), 0),
         )
 
 
@@ -101,15 +101,14 @@ def pack(messages: Sequence[OutgoingMessage]) -> Outgoing:
         else:
             good.append(each)
             places.append(place)
-    delays = [each.delay for each in good]
     packed = Packed(
         sizes,
-        None if all(delay is None for delay in delays) else delays,
+        _given([each.delay for each in good], None),
         msgspec.Raw(_encoder.encode([each.message for each in good])),
-        _unless_none([each.group for each in good]),
-        _unless_none([each.deduplication for each in good]),
-        _unless_none([each.due for each in good]),
-        _unless_none([each.lifetime for each in good]),
+        _given([each.group for each in good], ""),
+        _given([each.deduplication for each in good], ""),
+        _given([each.due for each in good], 0),
+        _given([each.lifetime for each in good], 0),
     )
     return Outgoing(packed, places if refused else None, tuple(refused))
 
@@ -129,8 +128,9 @@ def _check(each: OutgoingMessage) -> None:
         check_lifetime(each.lifetime)
 
 
-def _unless_none(items: list[_Item]) -> list[_Item] | None:
-    return items if any(items) else None
+def _given(items: list[_Item] | None, nothing: _Item) -> list[_Item] | None:
+    """None when no message has anything of its own."""
+    return None if items is None or all(item == nothing for item in items) else items
 
 
 def _selected(items: list[_Item] | None, places: Sequence[int]) -> list[_Item] | None:
