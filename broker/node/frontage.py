@@ -61,6 +61,7 @@ class Frontage:
         """Raises OSError for an address that cannot be bound or a certificate that cannot be read."""
         await self._server.start()
         self._scope.start(self._services.controller.run(), name="controller")
+        self._services.courier.start(self._scope)
 
     async def hand_over(self, time: Millis) -> HandedOver:
         """Raises BrokerError."""

@@ -13,12 +13,14 @@ from broker.services.admission import Admission, AdmissionSettings
 from broker.services.cluster import ClusterService
 from broker.services.contents import DEFAULT_CACHE_SIZE, Contents
 from broker.services.controller import Controller, ControllerSettings
+from broker.services.courier import Courier, CourierSettings
 from broker.services.directory import Directory
 from broker.services.dwell import DwellTimes
 from broker.services.lifecycle import KIND
 from broker.services.locating import LocatingSettings, Locator, Pause
 from broker.services.queues import QueueService
 from broker.services.request_ids import RequestIds
+from broker.services.targets import Targets
 from broker.services.topology import Topology
 from broker.telemetry.metrics import Registry
 
@@ -29,15 +31,17 @@ class ServiceSettings(msgspec.Struct, frozen=True):
     admission: AdmissionSettings = AdmissionSettings()
     locating: LocatingSettings = LocatingSettings()
     controller: ControllerSettings = ControllerSettings()
+    courier: CourierSettings = CourierSettings()
     cache_size: int = DEFAULT_CACHE_SIZE
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``controller.run()`` is to be started by the owner; everything else works when called."""
+    """``controller.run()`` and ``courier`` are to be started by the owner; everything else works when called."""
 
     queues: QueueService
     cluster: ClusterService
     controller: Controller
+    courier: Courier
     admission: Admission
     contents: Contents
 
@@ -71,10 +75,12 @@ def assemble(
         pause=pause,
         settings=settings.controller,
     )
+    courier = Courier(groups, locator, Targets(directory), contents, pause, settings.courier, registry)
     return Services(
         queues=queues,
         cluster=ClusterService(groups, locator, directory, version),
         controller=controller,
+        courier=courier,
         admission=admission,
         contents=contents,
     )

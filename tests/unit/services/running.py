@@ -19,7 +19,12 @@ def random_bytes(size: int) -> bytes:
     return next(_counter).to_bytes(size, "big")
 
 
-def services_of(cluster: FakeCluster, node: str = "a-0", settings: ServiceSettings | None = None) -> Services:
+def services_of(
+    cluster: FakeCluster,
+    node: str = "a-0",
+    settings: ServiceSettings | None = None,
+    registry: Registry | None = None,
+) -> Services:
     return assemble(
         groups=cluster.on[NodeId(node)],
         cluster="test",
@@ -29,7 +34,7 @@ def services_of(cluster: FakeCluster, node: str = "a-0", settings: ServiceSettin
         pause=cluster.clock.pause,
         random_bytes=random_bytes,
         settings=settings or ServiceSettings(),
-        registry=Registry(),
+        registry=registry or Registry(),
     )
 
 

@@ -1,0 +1,34 @@
+"""Handles of move tasks: what was made is read, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from broker.base.errors import InvalidArgument
+from broker.base.ids import GroupId, QueueId
+from broker.services.task_handles import TaskHandle, decode, encode
+
+HANDLE = TaskHandle(QueueId((1 << 63) + 5), GroupId(4_000_000_000), (1 << 48) + 1)
+
+
+def test_what_was_encoded_is_decoded() -> None:
+    assert decode(encode(HANDLE)) == HANDLE
+
+
+@pytest.mark.parametrize("text", ["", "abc", encode(HANDLE) + "00", encode(HANDLE)[:-2]])
+def test_another_length_is_no_handle(text: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"has 50 digits, this has {len(text)}"):
+        decode(text)
+
+
+def test_other_characters_are_no_handle() -> None:
+    with pytest.raises(InvalidArgument, match="hexadecimal digits only"):
+        decode("x" + encode(HANDLE)[1:])
+
+
+@pytest.mark.parametrize("place", range(50))
+def test_a_changed_digit_is_noticed(place: int) -> None:
+    text = encode(HANDLE)
+    other = "0" if text[place] != "0" else "1"
+    with pytest.raises(InvalidArgument, match="damaged"):
+        decode(text[:place] + other + text[place + 1 :])
