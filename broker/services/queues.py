@@ -44,6 +44,7 @@ from broker.services.dwell import DwellTimes
 from broker.services.exchanging import Exchanging
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
 from broker.services.locating import Locator
+from broker.services.moving import MoveDescription, MoveTasks
 from broker.services.outgoing import Outgoing
 from broker.services.receiving import (
     ReceiveAnswer,
@@ -92,7 +93,9 @@ class QueueService:
         self._routing = Routing(locator, directory, request_ids, admission)
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
-        self._defining = Defining(locator, self._routing, self._lifecycle, administering, Targets(directory))
+        targets = Targets(directory)
+        self._defining = Defining(locator, self._routing, self._lifecycle, administering, targets)
+        self._move_tasks = MoveTasks(groups, locator, self._routing, directory, targets, request_ids)
         self._scheduling = Scheduling(groups, locator, self._routing)
         self._exchanging = Exchanging(groups, locator, directory, request_ids)
         self._browsing = Browsing(groups, locator, self._routing, contents)
@@ -311,3 +314,46 @@ class QueueService:
         results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, request))
         assert batch is not None
         return batch.failures(results)
+
+    async def give_back(self, name: str, receipt_handles: Sequence[bytes], deadline: Millis) -> Failures:
+        """Make visible again what was received and reached nobody: it does not count as received. The entries that
+        failed.
+
+        Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
+        """
+        check_batch(len(receipt_handles))
+        batch: Batch | None = None
+
+        def make(queue: QueueId, own: RequestId) -> ChangeRequest:
+            nonlocal batch
+            batch = Batch(receipt_handles, queue)
+            return ChangeRequest(queue, tuple(batch.handles), (Millis(0),) * len(batch.handles), own, uncounted=True)
+
+        results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, None))
+        assert batch is not None
+        return batch.failures(results)
+
+    # --- moves of dead letters
+
+    async def start_move(
+        self, name: str, destination: str, rate: int, deadline: Millis, request: RequestId | None = None
+    ) -> str:
+        """Move what is visible in the dead-letter queue ``name`` to ``destination``, or, when that is "", each message
+        to where it came from. ``rate``: messages a second, 0 for no limit. The task's handle.
+
+        Raises InvalidArgument, InvalidName, QueueNotFound, NotDeadLetterQueue, RedriveTargetInvalid, MoveTaskRunning.
+        """
+        call = self._move_tasks.start(name, destination, rate, deadline, request)
+        return await self._routing.admitted(0, call)
+
+    async def moves(self, name: str, deadline: Millis) -> list[MoveDescription]:
+        """The latest tasks, newest first. Raises InvalidName, QueueNotFound."""
+        return await self._routing.admitted(0, self._move_tasks.of(name, deadline))
+
+    async def cancel_move(self, handle: str, deadline: Millis, request: RequestId | None = None) -> int:
+        """How many messages had been moved. Raises InvalidArgument, MoveTaskNotFound, MoveTaskNotRunning."""
+        return await self._routing.admitted(0, self._move_tasks.cancel(handle, deadline, request))
+
+    async def dead_letter_sources(self, name: str, deadline: Millis) -> list[str]:
+        """Names of the queues whose dead letters go to this one, ascending. Raises InvalidName, QueueNotFound."""
+        return await self._routing.admitted(0, self._move_tasks.sources(name, deadline))

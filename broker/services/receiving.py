@@ -210,7 +210,7 @@ class Receiving:
         deliveries = accepted_as(Deliveries, reply)
         messages, excess = self._contents_of(group, queue, deliveries.deliveries)
         if excess:
-            await self._still_held(group, queue, excess, Millis(0), deadline)
+            await self._give_back(group, queue, excess, deadline)
         return messages
 
     async def _still_held(
@@ -219,11 +219,18 @@ class Receiving:
         """Holds the deliveries for ``timeout`` ms from now; returns those that nobody else has meanwhile."""
         if not deliveries:
             return ()
-        held = tuple(Handle(delivery.index, delivery.slot, delivery.receipt) for delivery in deliveries)
-        command = ChangeVisibility(queue, held, (timeout,) * len(held))
+        command = ChangeVisibility(queue, _handles(deliveries), (timeout,) * len(deliveries))
         results: Results = accepted(await self._groups.propose(group, ROOM, command, self._remaining(deadline)))
         gone = {position for position, _ in results.refused}
         return tuple(delivery for position, delivery in enumerate(deliveries) if position not in gone)
+
+    async def _give_back(
+        self, group: GroupId, queue: QueueId, deliveries: tuple[Delivery, ...], deadline: Millis
+    ) -> None:
+        """Visible again, and not received: nobody has seen them."""
+        now = (Millis(0),) * len(deliveries)
+        command = ChangeVisibility(queue, _handles(deliveries), now, uncounted=True)
+        accepted(await self._groups.propose(group, ROOM, command, self._remaining(deadline)))
 
     def _contents_of(
         self, group: GroupId, queue: QueueId, deliveries: tuple[Delivery, ...]
@@ -260,6 +267,10 @@ class Receiving:
 
     def _remaining(self, deadline: Millis) -> Millis:
         return Millis(deadline - self._groups.clock.monotonic())
+
+
+def _handles(deliveries: tuple[Delivery, ...]) -> tuple[Handle, ...]:
+    return tuple(Handle(delivery.index, delivery.slot, delivery.receipt) for delivery in deliveries)
 
 
 def size_in_answer(message: Message, group: str, deduplication: str) -> int:

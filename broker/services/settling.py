@@ -28,12 +28,13 @@ class DeleteRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ChangeRequest(msgspec.Struct, frozen=True, array_like=True):
-    """``timeouts`` in milliseconds, one per handle."""
+    """``timeouts`` in milliseconds, one per handle. ``uncounted``: what becomes visible was not seen by anybody."""
 
     queue: QueueId
     handles: tuple[Handle, ...]
     timeouts: tuple[Millis, ...]
     request: RequestId | None
+    uncounted: bool = False
 
 
 class Settling:
@@ -44,7 +45,7 @@ class Settling:
         return await self._settle(group, Delete(wanted.queue, wanted.handles), deadline, wanted.request)
 
     async def change_visibility(self, group: GroupId, wanted: ChangeRequest, deadline: Millis) -> Results:
-        command = ChangeVisibility(wanted.queue, wanted.handles, wanted.timeouts)
+        command = ChangeVisibility(wanted.queue, wanted.handles, wanted.timeouts, wanted.uncounted)
         return await self._settle(group, command, deadline, wanted.request)
 
     async def _settle(

@@ -231,15 +231,14 @@ class _ConsumeStream:
         self._news.set()
 
     async def _release(self) -> None:
-        """Make visible again what the client can no longer be given."""
+        """Make visible again, as if it had not been received, what the client can no longer be given."""
         left = [message.handle for _, messages in self._deliveries for message in messages]
         self._deliveries.clear()
         deadline = Millis(self._around.clock.monotonic() + RELEASE_TIMEOUT)
         for start in range(0, len(left), MAX_BATCH_ENTRIES):
             handles = left[start : start + MAX_BATCH_ENTRIES]
-            now = [Millis(0)] * len(handles)
             try:
-                await self._around.queues.change_visibility(self._queue, handles, now, deadline)
+                await self._around.queues.give_back(self._queue, handles, deadline)
             except BrokerError as error:
                 self._around.table.note(error, f"{len(handles)} messages of {self._queue} wait for their timeout")
                 return

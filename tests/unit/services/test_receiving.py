@@ -14,6 +14,7 @@ from broker.base.errors import (
 from broker.base.instants import Millis
 from broker.base.limits import MIB
 from broker.domain.queues.commands import Receive
+from broker.domain.queues.model import RedrivePolicy
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
 from broker.services.outgoing import pack_bodies
@@ -105,6 +106,80 @@ async def test_an_answer_is_bounded_in_bytes_and_the_rest_stays_visible() -> Non
     assert len(second) == 3
     receives = [command for _, command in cluster.proposals if isinstance(command, Receive)]
     assert [command.max_messages for command in receives] == [8, 3]
+
+
+async def test_what_does_not_fit_into_an_answer_was_not_received() -> None:
+    cluster, services = await with_queue("dead", AttributeChanges(message_size_limit=MIB))
+    queues = services.queues
+    changes = AttributeChanges(message_size_limit=MIB, redrive=RedrivePolicy("dead", 1))
+    await queues.create("orders", changes, soon(cluster))
+    await queues.send("orders", pack_bodies([bytes([n]) * (MIB - 200) for n in range(4)]), soon(cluster))
+
+    first = (await queues.receive("orders", 8, soon(cluster))).messages
+    second = (await queues.receive("orders", 8, soon(cluster))).messages
+
+    assert [each.body[0] for each in [*first, *second]] == [0, 1, 2, 3]
+    assert [each.receive_count for each in second] == [1]
+
+
+async def test_what_is_given_back_was_not_received() -> None:
+    cluster, services = await with_queue()
+    queues = services.queues
+    await queues.send("orders", pack_bodies([b"a", b"b"]), soon(cluster))
+    taken = (await queues.receive("orders", 2, soon(cluster))).messages
+
+    failures = await queues.give_back("orders", [b"junk", taken[0].handle], soon(cluster))
+    again = (await queues.receive("orders", 2, soon(cluster))).messages
+
+    assert [(place, refusal.code) for place, refusal in failures] == [(0, "ReceiptHandleInvalid")]
+    assert [(each.body, each.receive_count) for each in again] == [(b"a", 1)]
+
+
+async def test_a_long_poll_that_finds_only_dead_letters_goes_on_waiting() -> None:
+    cluster, services = await with_queue("dead")
+    queues = services.queues
+    await queues.create("orders", AttributeChanges(redrive=RedrivePolicy("dead", 1)), soon(cluster))
+    await queues.send("orders", pack_bodies([b"poison"]), soon(cluster))
+    await queues.receive("orders", 1, soon(cluster), visibility_timeout=Millis(0))
+
+    polling = asyncio.ensure_future(queues.receive("orders", 1, soon(cluster), Millis(20_000)))
+    await cluster.polls(1)
+    moved = (await queues.describe("orders", soon(cluster))).counts.moved_total
+    await queues.send("orders", pack_bodies([b"good"]), soon(cluster))
+
+    assert (moved, [each.body for each in (await polling).messages]) == (1, [b"good"])
+
+
+async def test_a_short_poll_that_finds_only_dead_letters_has_used_its_number() -> None:
+    cluster, services = await with_queue("dead")
+    queues = services.queues
+    await queues.create("orders", AttributeChanges(redrive=RedrivePolicy("dead", 1)), soon(cluster))
+    await queues.send("orders", pack_bodies([b"poison"]), soon(cluster))
+    await queues.receive("orders", 1, soon(cluster), visibility_timeout=Millis(0))
+
+    answer = await queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 1))
+    after = await queues.receive("orders", 1, soon(cluster), request=RequestId(SESSION, 2))
+
+    assert (answer.messages, answer.used) == ([], True)
+    assert (after.messages, after.used) == ([], False)
+
+
+async def test_a_poll_that_went_on_waiting_and_lost_its_answer_gives_the_same_messages() -> None:
+    cluster, services = await with_queue("dead")
+    queues = services.queues
+    await queues.create("orders", AttributeChanges(redrive=RedrivePolicy("dead", 1)), soon(cluster))
+    await queues.send("orders", pack_bodies([b"poison"]), soon(cluster))
+    await queues.receive("orders", 1, soon(cluster), visibility_timeout=Millis(0))
+    once = RequestId(SESSION, 1)
+    polling = asyncio.ensure_future(queues.receive("orders", 1, soon(cluster), Millis(20_000), request=once))
+    await cluster.polls(1)
+    await queues.send("orders", pack_bodies([b"good"]), soon(cluster))
+    first = (await polling).messages
+
+    again = (await queues.receive("orders", 1, soon(cluster), Millis(20_000), request=once)).messages
+
+    assert [each.body for each in first] == [b"good"]
+    assert again == first
 
 
 async def test_one_message_larger_than_an_answer_should_be_comes_alone() -> None:
