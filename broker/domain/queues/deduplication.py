@@ -37,6 +37,8 @@ class Deduplication:
         entries = self._entries
         while entries and entries[0][1] + DEDUPLICATION_INTERVAL <= at:
             del self._keys[entries.popleft()[0]]
+        if not entries:
+            self._keys = {}  # an emptied dict keeps the memory of its fullest day
 
     def find(self, identity: bytes) -> int | None:
         """Key of the message sent under this digest; ``forget`` first."""
