@@ -1,24 +1,29 @@
-"""How queues come and go over two groups: the directory, which knows the name, and the data group that holds it.
+"""How queues come and go over several groups: the directory, which knows the name, and the data groups that hold it.
 
-No step is atomic over both. So every step is idempotent, a name counts only when the directory says "active", and what
-was interrupted is finished later by the controller: a creation that reached the data group is completed, any other one
+No step is atomic over all. So every step is idempotent, a name counts only when the directory says "active", and what
+was interrupted is finished later by the controller: a creation that reached the home group is completed, any other one
 is undone; a deletion is completed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
+import msgspec
+
 from broker.base.errors import CallerError, QueueExists, QueueNotFound, Unavailable
-from broker.base.ids import QueueId
+from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
 from broker.base.instants import Millis
+from broker.base.limits import DEFAULT_FIFO_STRIPES
 from broker.domain.directory.commands import ActivateResource, ForgetResource, Resource, RetireResource
-from broker.domain.queues.commands import CreateQueue, DeleteQueue
-from broker.domain.queues.model import QueueAttributes, Target
+from broker.domain.queues.commands import CreateQueue, DeleteQueue, PurgeQueue, UpdateQueue
+from broker.domain.queues.model import PER_MESSAGE_GROUP, QueueAttributes, Target, is_fifo
 from broker.replication.groups import Groups
 from broker.services.administering import Administering, DescribeRequest, Description, Nothing, TellRequest
 from broker.services.directory import Directory
 from broker.services.locating import Locator
+from broker.services.together import all_of
 from broker.services.use_cases import UseCase
 
 KIND = "queue"
@@ -38,30 +43,53 @@ class Lifecycle:
         locator.serve(self.telling)
         locator.serve(self.describing)
 
-    async def exists(self, name: str, attributes: QueueAttributes, deadline: Millis) -> bool:
-        """Raises QueueExists when there is one with other attributes."""
+    async def exists(
+        self, name: str, attributes: QueueAttributes, deadline: Millis, stripes: int | None = None
+    ) -> bool:
+        """Raises QueueExists when there is one with other attributes. ``stripes`` as in ``create``."""
         resource = await self._directory.find(KIND, name, deadline)
         if resource is None or resource.state != "active":
             return False
-        await self._must_equal(resource, attributes, deadline)
+        await self._must_equal(resource, attributes, stripes, deadline)
         return True
 
-    async def create(self, name: str, attributes: QueueAttributes, target: Target | None, deadline: Millis) -> bool:
-        """Whether it is new. ``target``: the dead-letter queue that the attributes name, found.
+    async def create(
+        self,
+        name: str,
+        attributes: QueueAttributes,
+        target: Target | None,
+        deadline: Millis,
+        stripes: int | None = None,
+        beside: str = "",
+    ) -> bool:
+        """Whether it is new. ``target``: the dead-letter queue that the attributes name, found. ``stripes``: over how
+        many groups, None: as usual, and those of an existing queue will do. ``beside``: in the group of that queue.
 
-        Raises QueueExists when there is one with other attributes.
+        Raises QueueExists when there is one with other attributes, or elsewhere; InvalidArgument for more stripes than
+        there are groups; QueueNotFound for ``beside``.
         """
-        placed = await self._directory.place(KIND, name, deadline)
+        wanted = self._usual_stripes(name, attributes) if stripes is None else stripes
+        placed = await self._directory.place(KIND, name, deadline, wanted, beside)
         resource = placed.resource
+        if not placed.created and beside:
+            await self._must_be_beside(resource, beside, deadline)
         if resource.state == "active":
-            await self._must_equal(resource, attributes, deadline)
+            await self._must_equal(resource, attributes, stripes, deadline)
             return False
+        if len(resource.groups) != wanted:
+            raise Unavailable(
+                f"queue {name!r} is being created by another call with {len(resource.groups)} stripes, not {wanted}: "
+                "retry in a moment"
+            )
         deadline = min(deadline, Millis(self._groups.clock.monotonic() + CREATION_TIME))
-        await self._tell(resource, CreateQueue(QueueId(resource.id), name, attributes, target=target), deadline)
+        own = msgspec.structs.replace(attributes, stripes=wanted)
+        await self.create_in(
+            resource.groups, CreateQueue(QueueId(resource.id), name, own, resource.groups, target), deadline
+        )
         try:
             await self._directory.tell(ActivateResource(KIND, resource.id), deadline)
-        except CallerError:  # undone by the controller meanwhile: leave nothing behind in the data group
-            await self._tell(resource, DeleteQueue(QueueId(resource.id)), deadline)
+        except CallerError:  # undone by the controller meanwhile: leave nothing behind in the data groups
+            await self.drop_in(resource.groups, QueueId(resource.id), deadline)
             raise Unavailable(f"queue {name!r} was deleted while it was created; retry") from None
         return placed.created
 
@@ -75,36 +103,78 @@ class Lifecycle:
 
     async def finish(self, resource: Resource, deadline: Millis) -> None:
         """Bring what was interrupted to its end."""
-        if resource.state == "creating" and await self._described(resource, deadline) is not None:
+        home = await self.described(resource.group, QueueId(resource.id), deadline)
+        if resource.state == "creating" and home is not None:
+            queue = home.queue
+            command = CreateQueue(queue.queue, queue.name, queue.attributes, resource.groups, queue.target)
+            await self.create_in(resource.groups, command, deadline)
             await self._directory.tell(ActivateResource(KIND, resource.id), deadline)
         else:
             await self._drop(resource, deadline)
 
-    async def _drop(self, resource: Resource, deadline: Millis) -> None:
-        await self._directory.tell(RetireResource(KIND, resource.id), deadline)
-        with suppress(QueueNotFound):  # an earlier attempt came this far
-            await self._tell(resource, DeleteQueue(QueueId(resource.id)), deadline)
-        await self._directory.tell(ForgetResource(KIND, resource.id), deadline)
+    async def create_in(self, groups: Sequence[GroupId], command: CreateQueue, deadline: Millis) -> None:
+        """The home group first: what has reached it, others can complete."""
+        await self.tell(groups[0], command, deadline)
+        await all_of(self.tell(group, command, deadline) for group in groups[1:])
 
-    async def _must_equal(self, resource: Resource, attributes: QueueAttributes, deadline: Millis) -> None:
-        found = await self._described(resource, deadline)
-        if found is None:
-            raise Unavailable(f"queue {resource.name!r} is being deleted; retry in a moment")
-        if found.queue.attributes != attributes:
-            raise QueueExists(
-                f"queue {resource.name!r} exists with other attributes: update it, or create it with the same "
-                f"({_differences(found.queue.attributes, attributes)})"
-            )
+    async def drop_in(self, groups: Iterable[GroupId], queue: QueueId, deadline: Millis) -> None:
+        """Where it is gone already, or has never been, nothing happens."""
+        await all_of(self._drop_in_one(group, queue, deadline) for group in groups)
 
-    async def _described(self, resource: Resource, deadline: Millis) -> Description | None:
-        question = DescribeRequest(QueueId(resource.id))
+    async def described(self, group: GroupId, queue: QueueId, deadline: Millis) -> Description | None:
+        """None where it is not."""
         try:
-            return await self._locator.on_leader(resource.group, self.describing, question, deadline)
+            return await self._locator.on_leader(group, self.describing, DescribeRequest(queue), deadline)
         except QueueNotFound:
             return None
 
-    async def _tell(self, resource: Resource, command: CreateQueue | DeleteQueue, deadline: Millis) -> None:
-        await self._locator.on_leader(resource.group, self.telling, TellRequest(command), deadline)
+    async def tell(
+        self, group: GroupId, command: CreateQueue | UpdateQueue | DeleteQueue | PurgeQueue, deadline: Millis
+    ) -> None:
+        await self._locator.on_leader(group, self.telling, TellRequest(command), deadline)
+
+    async def _drop(self, resource: Resource, deadline: Millis) -> None:
+        """The groups are looked up when nobody can change them any more."""
+        await self._directory.tell(RetireResource(KIND, resource.id), deadline)
+        retired = await self._directory.by_id(KIND, resource.id, deadline)
+        if retired is not None:  # otherwise another call was faster
+            await self.drop_in(retired.everywhere, QueueId(resource.id), deadline)
+            await self._directory.tell(ForgetResource(KIND, resource.id), deadline)
+
+    async def _drop_in_one(self, group: GroupId, queue: QueueId, deadline: Millis) -> None:
+        with suppress(QueueNotFound):
+            await self.tell(group, DeleteQueue(queue), deadline)
+
+    def _usual_stripes(self, name: str, attributes: QueueAttributes) -> int:
+        """A FIFO queue of high throughput is spread from the beginning: its stripes are fixed."""
+        if not is_fifo(name) or attributes.throughput_limit != PER_MESSAGE_GROUP:
+            return 1
+        data_groups = sum(group.id != DIRECTORY_GROUP for group in self._locator.topology.groups)
+        return max(1, min(DEFAULT_FIFO_STRIPES, data_groups))
+
+    async def _must_be_beside(self, resource: Resource, beside: str, deadline: Millis) -> None:
+        other = await self._directory.find(KIND, beside, deadline)
+        if other is None:
+            raise no_such_queue(beside)
+        if other.group != resource.group:
+            raise QueueExists(
+                f"queue {resource.name!r} exists in group {resource.group}, not beside {beside!r} in group "
+                f"{other.group}: delete it first, or do not ask for a place"
+            )
+
+    async def _must_equal(
+        self, resource: Resource, attributes: QueueAttributes, stripes: int | None, deadline: Millis
+    ) -> None:
+        found = await self.described(resource.group, QueueId(resource.id), deadline)
+        if found is None:
+            raise Unavailable(f"queue {resource.name!r} is being deleted; retry in a moment")
+        there = msgspec.structs.replace(found.queue.attributes, stripes=len(resource.groups))
+        wanted = msgspec.structs.replace(attributes, stripes=there.stripes if stripes is None else stripes)
+        if there != wanted:
+            raise QueueExists(
+                f"queue {resource.name!r} exists with other attributes: update it, or create it with the same "
+                f"({_differences(there, wanted)})"
+            )
 
 
 def no_such_queue(name: str) -> QueueNotFound:
