@@ -45,10 +45,10 @@ class Calendar:
         return self._chunks[0].dues[self._chunks[0].head] if self._chunks else None
 
     def add(self, due: int, key: int) -> None:
-        """An entry that is not there."""
+        """``key`` is greater than those of all entries with the same ``due``."""
         chunks, bounds = self._chunks, self._bounds
         last = chunks[-1] if chunks else None
-        if last is None or due > last.dues[-1] or (due == last.dues[-1] and key > last.keys[-1]):
+        if last is None or due >= last.dues[-1]:
             if last is None or len(last.keys) >= CHUNK_ENTRIES:
                 last = _Chunk(array("Q"), array("Q"))
                 chunks.append(last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,7 +16,6 @@ from broker.domain.queues.model import is_fifo
 from broker.domain.queues.move_task import MoveTask
 from broker.domain.queues.moving import Moving
 from broker.domain.queues.queue import Queue
-from broker.domain.queues.returned import Row
 from broker.domain.queues.runs import RunList
 from broker.domain.queues.standard import StandardQueue
 
@@ -156,10 +155,18 @@ def _fill_runs(queue: Queue, part: parts.Runs) -> None:
 
 def _fill_returned(queue: Queue, part: parts.Returned) -> None:
     group = _group(queue, part.group)
-    rows = list(_rows(part))
-    group.returned.add(rows)
+    columns = (
+        from_bytes("Q", part.keys).tolist(),
+        from_bytes("Q", part.sents).tolist(),
+        from_bytes("Q", part.firsts).tolist(),
+        from_bytes("Q", part.receipts).tolist(),
+        from_bytes("I", part.counts).tolist(),
+    )
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"queue {queue.name} of the dump has columns of different lengths")
+    group.give_back(columns)
     if group.name:
-        queue.named.homes.update((row[0], group) for row in rows)
+        queue.named.homes.update(dict.fromkeys(columns[0], group))
 
 
 def _fill_fifo(queue: FifoQueue, part: parts.Part) -> None:
@@ -193,14 +200,3 @@ def _group(queue: Queue, name: str) -> MessageGroup:
 
 def _extend(runs: RunList, part: parts.Runs | parts.Unripe | parts.LifetimeRuns) -> None:
     runs.extend(part.era, from_bytes("Q", part.keys), from_bytes("I", part.sents), from_bytes("H", part.counts))
-
-
-def _rows(part: parts.Returned) -> Iterator[Row]:
-    return zip(
-        from_bytes("Q", part.keys),
-        from_bytes("Q", part.sents),
-        from_bytes("Q", part.firsts),
-        from_bytes("Q", part.receipts),
-        from_bytes("I", part.counts),
-        strict=True,
-    )

@@ -9,13 +9,15 @@ Knows nothing of receipts or of who may be served.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 
 from broker.domain.queues.keys import AFTER_ALL
 from broker.domain.queues.returned import Columns, ReturnedList, Row
 from broker.domain.queues.runs import RunList
 
 _SPARE_ENTRIES = 64
+_NOTHING = ReturnedList()
+"""Shared by all groups of which nothing has come back; stays empty."""
 
 
 class MessageGroup:
@@ -27,7 +29,7 @@ class MessageGroup:
     def __init__(self, name: str) -> None:
         self.name = name
         self.fresh = RunList()
-        self.returned = ReturnedList()
+        self.returned = _NOTHING
         self.held = 0
         self.leaving = 0
         self.scheduled = 0
@@ -48,6 +50,12 @@ class MessageGroup:
         fresh, returned = self.fresh.first_key(), self.returned.first_key()
         return fresh if fresh < returned else returned
 
+    def give_back(self, columns: Columns) -> None:
+        """Messages that were received before."""
+        if self.returned is _NOTHING:
+            self.returned = ReturnedList()
+        self.returned.add_columns(columns)
+
     def oldest_sent(self) -> int | None:
         """Of those that wait."""
         fresh, returned = self.fresh.oldest_sent(), self.returned.oldest_sent()
@@ -59,7 +67,7 @@ class MessageGroup:
 class MessageGroups:
     """The named ones. Whoever adds to a group, or gives back to it, must ``offer`` it."""
 
-    __slots__ = ("_ages", "_heads", "by_name", "homes", "messages")
+    __slots__ = ("_heads", "_parked", "by_name", "homes", "messages")
 
     def __init__(self) -> None:
         self.by_name: dict[str, MessageGroup] = {}
@@ -68,9 +76,9 @@ class MessageGroups:
         self.homes: dict[int, MessageGroup] = {}
         """Where the messages are that wait and were received before: handles name a message, not its group."""
         self._heads: list[tuple[int, str]] = []
-        """Heap: first key that waits, and whose it is."""
-        self._ages: list[tuple[int, str]] = []
-        """Heap: when the oldest that waits was sent, and whose it is."""
+        """Heap: first key that waits, and whose it is. Keys ascend with send times."""
+        self._parked: list[tuple[int, str]] = []
+        """Heap of the same: groups that were found not usable."""
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -102,7 +110,7 @@ class MessageGroups:
 
     def give_back(self, group: MessageGroup, columns: Columns) -> None:
         """Messages that were received before."""
-        group.returned.add_columns(columns)
+        group.give_back(columns)
         self.messages += len(columns[0])
         for key in columns[0]:
             self.homes[key] = group
@@ -141,40 +149,28 @@ class MessageGroups:
         return True
 
     def offer(self, group: MessageGroup) -> None:
-        """The group may have become the one with the oldest message."""
-        sent = group.oldest_sent()
-        if sent is not None:
-            heappush(self._heads, (group.first_key(), group.name))
-            heappush(self._ages, (sent, group.name))
-            if len(self._heads) + len(self._ages) > 8 * len(self.by_name) + _SPARE_ENTRIES:
+        """The group may have become the one with the oldest message, or usable."""
+        key = group.first_key()
+        if key < AFTER_ALL:
+            heappush(self._heads, (key, group.name))
+            if len(self._heads) + len(self._parked) > 4 * len(self.by_name) + _SPARE_ENTRIES:
                 self.reindex()
 
     def reindex(self) -> None:
         """Of every group one entry: after loading, or when the heaps hold little that is true."""
         waiting = [group for group in self.by_name.values() if group.messages]
         self._heads = [(group.first_key(), group.name) for group in waiting]
-        self._ages = [(sent, group.name) for group in waiting if (sent := group.oldest_sent()) is not None]
+        self._parked = []
         heapify(self._heads)
-        heapify(self._ages)
         self.messages = sum(group.messages for group in waiting)
 
     def first(self, usable: Callable[[MessageGroup], bool]) -> MessageGroup | None:
         """Of the usable groups, the one with the oldest message that waits. A group found not usable is not asked again
         until it is offered."""
-        heads = self._heads
-        while heads:
-            key, name = heads[0]
-            group = self.by_name.get(name)
-            if group is not None:
-                actual = group.first_key()
-                if actual == key:
-                    if usable(group):
-                        return group
-                elif key < actual < AFTER_ALL:
-                    heappop(heads)
-                    heappush(heads, (actual, name))
-                    continue
-            heappop(heads)
+        while (group := self._front(self._heads)) is not None:
+            if usable(group):
+                return group
+            heappush(self._parked, heappop(self._heads))
         return None
 
     def bound_after(self, key: int) -> int:
@@ -184,23 +180,13 @@ class MessageGroups:
 
     def oldest_sent(self) -> int | None:
         """Of all that wait."""
-        ages = self._ages
-        while ages:
-            sent, name = ages[0]
-            group = self.by_name.get(name)
-            actual = None if group is None else group.oldest_sent()
-            if actual == sent:
-                return sent
-            heappop(ages)
-            if actual is not None and actual > sent:
-                heappush(ages, (actual, name))
-        return None
+        oldest = self._oldest()
+        return None if oldest is None else oldest.oldest_sent()
 
     def drop_sent_until(self, instant: int, limit: int) -> Iterator[tuple[MessageGroup, int]]:
         """Forget waiting messages sent at or before ``instant``, group by group, until ``limit`` were dropped: which
         group, and how many."""
-        while limit > 0 and (oldest := self.oldest_sent()) is not None and oldest <= instant:
-            group = self.by_name[self._ages[0][1]]
+        while limit > 0 and (group := self._oldest()) is not None and (group.oldest_sent() or 0) <= instant:
             for row in group.returned.rows(-1):
                 if row[1] > instant:
                     break
@@ -209,3 +195,26 @@ class MessageGroups:
             self.messages -= dropped
             limit -= dropped
             yield group, dropped
+
+    # --- inside
+
+    def _oldest(self) -> MessageGroup | None:
+        """The group with the oldest message that waits, usable or not."""
+        head, parked = self._front(self._heads), self._front(self._parked)
+        if head is None or parked is None:
+            return parked if head is None else head
+        return head if head.first_key() <= parked.first_key() else parked
+
+    def _front(self, heap: list[tuple[int, str]]) -> MessageGroup | None:
+        """The group that the first true entry names; others before it are put right or dropped."""
+        while heap:
+            key, name = heap[0]
+            group = self.by_name.get(name)
+            actual = AFTER_ALL if group is None else group.first_key()
+            if actual == key:
+                return group
+            if key < actual < AFTER_ALL:
+                heapreplace(heap, (actual, name))
+            else:
+                heappop(heap)
+        return None

@@ -329,7 +329,7 @@ class Queue(ABC):
         if group.name:
             self.named.give_back(group, columns)
         else:
-            group.returned.add_columns(columns)
+            group.give_back(columns)
         known = came.get(group.name)
         came[group.name] = group, len(columns[0]) + (0 if known is None else known[1])
 
