@@ -296,7 +296,7 @@ def _received(
     index, slot = delivery.index, delivery.slot
     return Received(
         MessageId(group, index, slot).to_bytes(),
-        handles.encode(queue, index, slot, delivery.receipt),
+        handles.encode(group, queue, index, slot, delivery.receipt),
         message.body,
         message.attributes,
         delivery.receive_count,
