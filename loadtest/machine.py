@@ -37,12 +37,12 @@ BACKLOG = 1_000_000
 class Log:
     """Encodes commands as entries and applies them, as a replica would."""
 
-    def __init__(self, attributes: QueueAttributes | None = None, remembered: bool = True) -> None:
+    def __init__(self, attributes: QueueAttributes | None = None, remembered: bool = True, name: str = "load") -> None:
         self.machine = ReplicatedMachine({ROOM: QueueMachine()})
         self.index = 0
         self.remembered = remembered
         self.at = START
-        self.apply(commands.CreateQueue(QUEUE, "load", attributes or QueueAttributes()))
+        self.apply(commands.CreateQueue(QUEUE, name, attributes or QueueAttributes()))
 
     def entry(self, command: commands.Command) -> bytes:
         self.index += 1
@@ -61,6 +61,45 @@ class Log:
         start = process_time()
         reply = self.machine.apply(data, Index(self.index)).reply
         return reply, process_time() - start
+
+
+def grouped_send(first: int, size: int, groups: int, fifo: bool) -> commands.Send:
+    """Messages ``first`` .. of as many message groups in turn, each with a deduplication id of its own."""
+    messages = msgspec.Raw(msgspec.msgpack.encode([Message(BODY)] * size))
+    numbers = range(first, first + size)
+    names = tuple(f"group-{number % groups}" for number in numbers)
+    identities = tuple(f"{number:064d}" for number in numbers) if fifo else None
+    return commands.Send(QUEUE, size, len(BODY), None, messages, names, identities)
+
+
+def grouped_costs(fifo: bool, groups: int, batch: int = 100) -> tuple[float, float, float]:
+    """CPU seconds per message of send, receive and delete in a queue of so many message groups."""
+    log = Log(name="load.fifo" if fifo else "load")
+    messages = LOAD // 2
+    sending = receiving = deleting = 0.0
+    for first in range(0, messages, batch):
+        sending += log.apply_timed(grouped_send(first, batch, groups, fifo))[1]
+    for _ in range(0, messages, batch):
+        reply, seconds = log.apply_timed(commands.Receive(QUEUE, batch))
+        receiving += seconds
+        assert isinstance(reply, Deliveries)
+        handles = tuple(Handle(each.index, each.slot, each.receipt) for each in reply.deliveries)
+        deleting += log.apply_timed(commands.Delete(QUEUE, handles))[1]
+    return sending / messages, receiving / messages, deleting / messages
+
+
+def grouped_memory(groups: int) -> Callable[[], object]:
+    """100,000 messages of a FIFO queue, sent so long ago that their deduplication ids are forgotten."""
+
+    def fill() -> object:
+        log = Log(name="load.fifo", remembered=False)
+        for first in range(0, 100_000, 100):
+            log.apply(grouped_send(first, 100, groups, True))
+        log.at += 6 * MINUTE
+        log.apply(grouped_send(100_000, 1, groups, True))
+        return log
+
+    return fill
 
 
 def send_of(size: int) -> commands.Send:
@@ -177,10 +216,19 @@ def main() -> None:
     for (name, hundred), (_, single) in zip(costs(100), costs(1), strict=True):
         table.add_row(name, f"{hundred * 1e6:.2f}", f"{single * 1e6:.2f}")
     console.print(table)
+    table = Table("queue", "groups", "send", "receive", "delete", title="CPU us per message, batches of 100")
+    for fifo in (True, False):
+        for groups in (10, 1_000):
+            costs_of = [f"{seconds * 1e6:.2f}" for seconds in grouped_costs(fifo, groups)]
+            table.add_row("FIFO" if fifo else "standard with tenants", f"{groups:,}", *costs_of)
+    console.print(table)
     table = Table("messages", "bytes", title="memory per message, sent one by one")
     table.add_row("idle, never received", f"{memory_per_message(singles, 200_000):.1f}")
     delayed = QueueAttributes(delay=Millis(15 * MINUTE))
     table.add_row("delayed", f"{memory_per_message(lambda: singles(delayed), 200_000):.1f}")
+    for groups in (10, 1_000, 100_000):
+        row = f"FIFO, in {groups:,} message groups"
+        table.add_row(row, f"{memory_per_message(grouped_memory(groups), 100_000):.1f}")
     table.add_row("visible again after a receive", f"{memory_per_message(returned_messages, 100_000):.1f}")
     console.print(table)
     table = Table("event", "ms", title="hold-ups with a million messages")
