@@ -58,9 +58,9 @@ class RunsAgainstSortedList(RuleBasedStateMachine):
         assert self.runs.drop_sent_until(sent_at(index)) == len(self.plain) - len(kept)
         self.plain = kept
 
-    @rule(index=indexes, slot=st.integers(0, 5))
-    def remove(self, index: int, slot: int) -> None:
-        key = index * SLOTS + slot
+    @rule(place=st.integers(0, 40), slot=st.integers(0, 5))
+    def remove(self, place: int, slot: int) -> None:
+        key = self.plain[place][0] if place < len(self.plain) else place * SLOTS + slot
         sent = dict(self.plain).get(key)
         assert self.runs.find(key) == sent
         assert self.runs.remove(key) == sent
@@ -145,8 +145,9 @@ class ReturnedAgainstSortedList(RuleBasedStateMachine):
         assert self.returned.drop_sent_until(sent_at(index)) == len(self.plain) - len(kept)
         self.plain = kept
 
-    @rule(index=indexes)
-    def remove(self, index: int) -> None:
+    @rule(place=st.integers(0, 40))
+    def remove(self, place: int) -> None:
+        index = self.plain[place][0] if place < len(self.plain) else place
         row = next((row for row in self.plain if row[0] == index), None)
         assert self.returned.receipt_of(index) == (row[3] if row else None)
         assert self.returned.remove(index) == (row[1] if row else None)
