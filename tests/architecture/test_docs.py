@@ -7,6 +7,8 @@ import re
 import msgspec
 import pytest
 
+from broker.base.errors import Refusal
+from broker.edge.grpc.errors import STATUS_BY_CODE
 from broker.node.settings import NodeSettings
 from tests.architecture.sources import ROOT, project_sources
 
@@ -40,6 +42,16 @@ def test_described_metrics_exist() -> None:
     missing = [name for name in described if f'"{name}"' not in code and f'"{name.rpartition("_")[0]}_{{' not in code]
     assert len(described) > 10
     assert not missing
+
+
+def test_every_error_is_described_with_its_status() -> None:
+    text = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (yes|no) \|", text, flags=re.MULTILINE)
+    expected = {
+        (code, STATUS_BY_CODE[code].name, "yes" if Refusal(code, "").to_error().retryable else "no")
+        for code in STATUS_BY_CODE
+    }
+    assert sorted(described) == sorted(expected)
 
 
 def test_every_decision_is_listed() -> None:
