@@ -95,7 +95,7 @@ class QueueService:
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
         targets = Targets(directory)
         self._defining = Defining(locator, self._routing, self._lifecycle, administering, targets)
-        self._move_tasks = MoveTasks(groups, locator, self._routing, directory, targets, request_ids)
+        self._move_tasks = MoveTasks(groups, locator, directory, targets, request_ids)
         self._scheduling = Scheduling(groups, locator, self._routing)
         self._exchanging = Exchanging(groups, locator, directory, request_ids)
         self._browsing = Browsing(groups, locator, self._routing, contents)

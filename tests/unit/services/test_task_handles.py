@@ -5,14 +5,24 @@ from __future__ import annotations
 import pytest
 
 from broker.base.errors import InvalidArgument
-from broker.base.ids import GroupId, QueueId
-from broker.services.task_handles import TaskHandle, decode, encode
+from broker.base.ids import QueueId
+from broker.machine.envelope import RequestId
+from broker.services.task_handles import TaskHandle, decode, encode, label_of
 
-HANDLE = TaskHandle(QueueId((1 << 63) + 5), GroupId(4_000_000_000), (1 << 48) + 1)
+SESSION = bytes(range(16))
+HANDLE = TaskHandle(QueueId((1 << 63) + 5), label_of(RequestId(SESSION, 7)))
 
 
 def test_what_was_encoded_is_decoded() -> None:
     assert decode(encode(HANDLE)) == HANDLE
+
+
+def test_a_label_is_of_one_request_and_does_not_betray_its_session() -> None:
+    label = label_of(RequestId(SESSION, 7))
+    assert label == label_of(RequestId(SESSION, 7))
+    others = {label_of(RequestId(SESSION, 8)), label_of(RequestId(SESSION[::-1], 7))}
+    assert len(others | {label}) == 3
+    assert SESSION.hex()[:8] not in encode(HANDLE)
 
 
 @pytest.mark.parametrize("text", ["", "abc", encode(HANDLE) + "00", encode(HANDLE)[:-2]])
