@@ -45,6 +45,13 @@ class Sessions:
             self._idle.append(current)
 
 
+class Calling:
+    """What every room of calls works with; the client is made of such rooms."""
+
+    _caller: Caller
+    _sessions: Sessions
+
+
 class Caller:
     def __init__(
         self, channels: Channels, locator: Locator, chance: Chance, timeout: float, patience: float = 2.0

@@ -18,23 +18,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import grpc
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, NodeNotFound
+from broker.client.browsing import Browsing
 from broker.client.calls import Caller, Sessions
 from broker.client.channels import Channels, OpenChannel, open_channel, parse_addresses
 from broker.client.consumer import Consumer, ConsumerSettings
 from broker.client.errors import of_call
 from broker.client.handling import Handler, Handling
 from broker.client.locating import Locator
-from broker.client.model import AttributeValue, OutgoingMessage, QueueDescription, ReceivedMessage, SentMessage
+from broker.client.messages import Messages
+from broker.client.model import MessageOptions, OutgoingMessage, SentMessage
 from broker.client.producer import Producer, ProducerSettings
-from broker.client.queues import Queues, wire_attributes
+from broker.client.queues import Queues
+from broker.client.redriving import Redriving
 from broker.client.retrying import Chance
 from broker.client.status import ClusterStatus, HandedOver, status_of
 from broker.pb.cluster.v1 import cluster_pb2
@@ -43,7 +46,7 @@ _HURRIED_CLOSE = 2.0
 """Seconds: who cancels the work, as Ctrl-C does, wants it to end soon, with or without the cluster."""
 
 
-class Client:
+class Client(Queues, Messages, Browsing, Redriving):
     """To be used as an asynchronous context manager, in one event loop, by any number of its tasks.
 
     ``cluster``: client addresses of some nodes, ``"host:port,host:port"`` or a list; the others are learned.
@@ -79,7 +82,7 @@ class Client:
         self._channels = Channels(self._addresses, self._opener)
         self._locator = Locator(self._channels, self._chance, patience=self._patience)
         self._caller = Caller(self._channels, self._locator, self._chance, self._timeout, self._patience)
-        self._queues = Queues(self._caller, Sessions(self._chance))
+        self._sessions = Sessions(self._chance)
         self._scope.start(self._learn_nodes(), name="learn nodes")
         return self
 
@@ -102,72 +105,11 @@ class Client:
             await self._scope.close()
             await self._channels.close()
 
-    # --- queues
-
-    async def create_queue(
-        self,
-        name: str,
-        *,
-        visibility_timeout: float | None = None,
-        delay: float | None = None,
-        retention: float | None = None,
-        message_size_limit: int | None = None,
-        receive_wait: float | None = None,
-    ) -> bool:
-        """Whether the queue is new; False: it was there, with equal attributes. None takes the broker's default.
-
-        Raises InvalidName, InvalidArgument; QueueExists when it is there with other attributes.
-        """
-        attributes = wire_attributes(visibility_timeout, delay, retention, message_size_limit, receive_wait)
-        return await self._queues.create(name, attributes)
-
-    async def update_queue(
-        self,
-        name: str,
-        *,
-        visibility_timeout: float | None = None,
-        delay: float | None = None,
-        retention: float | None = None,
-        message_size_limit: int | None = None,
-        receive_wait: float | None = None,
-    ) -> None:
-        """Changes only what is given. Raises QueueNotFound, InvalidArgument."""
-        attributes = wire_attributes(visibility_timeout, delay, retention, message_size_limit, receive_wait)
-        await self._queues.update(name, attributes)
-
-    async def delete_queue(self, name: str) -> None:
-        """With all its messages. Raises QueueNotFound."""
-        await self._queues.delete(name)
-
-    def list_queues(self, prefix: str = "") -> AsyncIterator[str]:
-        """Names in ascending order.
-
-        >>> async def example(client: Client) -> None:
-        ...     async for name in client.list_queues("order"):
-        ...         print(name)
-        """
-        return self._queues.names(prefix)
-
-    async def describe_queue(self, name: str) -> QueueDescription:
-        """Attributes and exact counts. Raises QueueNotFound."""
-        return await self._queues.describe(name)
-
-    async def purge(self, queue: str) -> None:
-        """Drops every message. Raises QueueNotFound; PurgeInProgress within 60 s of the last purge."""
-        await self._queues.purge(queue)
-
     # --- sending
 
-    async def send(
-        self,
-        queue: str,
-        body: bytes,
-        *,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        delay: float | None = None,
-    ) -> SentMessage:
+    async def send(self, queue: str, body: bytes, **options: Unpack[MessageOptions]) -> SentMessage:
         """Returns when a quorum has the message on disk; sends that run at once share frames. As ``Producer.send``."""
-        return await self._shared_producer(queue).send(body, attributes=attributes, delay=delay)
+        return await self._shared_producer(queue).send(body, **options)
 
     async def send_many(self, queue: str, messages: Iterable[bytes | OutgoingMessage]) -> list[SentMessage]:
         """As ``Producer.send_many``."""
@@ -186,31 +128,7 @@ class Client:
         self._own.append(producer)
         return producer
 
-    # --- receiving
-
-    async def receive(
-        self,
-        queue: str,
-        max_messages: int = 1,
-        *,
-        wait: float | None = None,
-        visibility_timeout: float | None = None,
-    ) -> list[ReceivedMessage]:
-        """Up to ``max_messages``; waits up to ``wait`` seconds for the first. None: the queue's own.
-
-        Raises QueueNotFound, InvalidArgument, OverLimit.
-        """
-        return await self._queues.receive(queue, max_messages, wait, visibility_timeout)
-
-    async def delete(self, queue: str, receipt_handles: Sequence[bytes]) -> list[BrokerError | None]:
-        """Per handle: None when the message is gone for good, else why not (ReceiptHandleExpired, -Invalid)."""
-        return await self._queues.delete_messages(queue, receipt_handles)
-
-    async def change_visibility(
-        self, queue: str, receipt_handles: Sequence[bytes], visibility_timeout: float
-    ) -> list[BrokerError | None]:
-        """So many seconds from now; 0: visible at once. Per handle: None, or why not."""
-        return await self._queues.change_visibility(queue, receipt_handles, visibility_timeout)
+    # --- consuming
 
     def consume(
         self,
@@ -228,7 +146,7 @@ class Client:
             queue,
             prefetch,
             visibility_timeout,
-            self._queues,
+            self,
             self._channels,
             self._locator,
             self._scope,

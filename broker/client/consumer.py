@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import grpc.aio
 import msgspec
@@ -23,11 +24,11 @@ from broker.client.errors import NoAnswer, NobodyAnswers, of_call, of_info
 from broker.client.inbox import Inbox
 from broker.client.locating import Locator
 from broker.client.message import Message
-from broker.client.model import to_millis
-from broker.client.queues import Queues
+from broker.client.model import QueueDescription
 from broker.client.retrying import RECONNECT, Backoff, Chance, Retry, worth_retrying
-from broker.client.settling import Settlement, Settler, SettleRequest
+from broker.client.settling import RETURN, Settlement, Settler, encode
 from broker.client.streams import next_response, was_cancelled
+from broker.client.units import to_millis
 from broker.pb.queues.v1 import queues_pb2
 
 Stream = grpc.aio.StreamStreamCall[queues_pb2.ConsumeRequest, queues_pb2.ConsumeResponse]
@@ -51,6 +52,14 @@ class ConsumerSettings(msgspec.Struct, frozen=True):
     closing: float = 2.0
 
 
+class Calls(Protocol):
+    """What of the client's calls a consumer needs."""
+
+    async def describe_queue(self, name: str) -> QueueDescription: ...
+
+    async def give_back(self, queue: str, receipt_handles: Sequence[bytes]) -> list[BrokerError | None]: ...
+
+
 class Consumer:
     """Made by ``Client.consume``. An asynchronous iterator of messages, for any number of tasks of one event loop.
 
@@ -66,7 +75,7 @@ class Consumer:
         queue: str,
         prefetch: int,
         visibility_timeout: float | None,
-        queues: Queues,
+        calls: Calls,
         channels: Channels,
         locator: Locator,
         scope: TaskScope,
@@ -77,7 +86,7 @@ class Consumer:
         self.visibility_timeout = visibility_timeout
         """Seconds; the queue's own once the first stream is open, if none was given."""
         self._override_ms = None if visibility_timeout is None else to_millis(visibility_timeout, "visibility_timeout")
-        self._queues = queues
+        self._calls = calls
         self._channels = channels
         self._locator = locator
         self._scope = scope
@@ -114,7 +123,7 @@ class Consumer:
             if self._inbox.wants_credit():
                 self._work.set()
             if taken is not None:
-                return Message(taken[0], taken[1], self.settle)
+                return Message(taken[0], taken[1], self)
             if self._failure is not None:
                 raise self._failure
             self._arrived.clear()
@@ -142,13 +151,18 @@ class Consumer:
             self._work.set()
         return settlement
 
+    def return_group(self, message_group: str) -> None:
+        """Gives back what waits here of a message group, as if it had not been delivered."""
+        for delivered in self._inbox.withdraw(lambda waiting: waiting.message_group == message_group):
+            self.settle(Settlement(RETURN, delivered.receipt_handle))
+
     def stop(self) -> None:
         """No more messages: iteration ends. Those already taken can still be answered until ``close``."""
         self._stopped = True
         self._arrived.set()
 
     async def flush(self) -> None:
-        """Returns when the broker has answered every ack, nack and extension so far."""
+        """Returns when the broker has answered every ack, nack, extension and return so far."""
         while not self._settler.is_empty and self._failure is None:
             self._confirmed.clear()
             await self._confirmed.wait()
@@ -198,7 +212,7 @@ class Consumer:
         """Opens a stream and works with it until it ends. Raises why, unless it ended because it was asked to."""
         endpoint = await self._locator.locate(self.queue, self._loop.time() + _LOCATE_TIMEOUT)
         if self.visibility_timeout is None:
-            self.visibility_timeout = (await self._queues.describe(self.queue)).attributes.visibility_timeout
+            self.visibility_timeout = (await self._calls.describe_queue(self.queue)).attributes.visibility_timeout
         stream: Stream = endpoint.queues.Consume()
         self._stream, self._gave_up, self._heard_at = stream, None, self._loop.time()
         beside: list[asyncio.Task[None]] = []
@@ -344,11 +358,12 @@ class Consumer:
             await asyncio.wait([self._running])
 
     async def _give_back(self) -> None:
-        """What was delivered here and nobody took is to be visible again now, not after its visibility timeout."""
+        """What was delivered here and nobody took is to be visible again now, not after its visibility timeout, and is
+        not to count as received."""
         handles = [delivered.receipt_handle for delivered in self._inbox.clear()]
         for start in range(0, len(handles), MAX_BATCH_ENTRIES):
             try:
-                await self._queues.change_visibility(self.queue, handles[start : start + MAX_BATCH_ENTRIES], 0.0)
+                await self._calls.give_back(self.queue, handles[start : start + MAX_BATCH_ENTRIES])
             except BrokerError as error:
                 _logger.warning(
                     "%d prefetched messages of queue %r stay invisible until their timeout: %s",
@@ -357,18 +372,3 @@ class Consumer:
                     error,
                 )
                 return
-
-
-def encode(request: SettleRequest | None, credit: int) -> queues_pb2.ConsumeRequest:
-    if request is None:
-        return queues_pb2.ConsumeRequest(credit=credit)
-    return queues_pb2.ConsumeRequest(
-        credit=credit,
-        settle=request.number,
-        acks=[settlement.handle for settlement in request.acks],
-        nacks=[settlement.handle for settlement in request.nacks],
-        extensions=[
-            queues_pb2.VisibilityChange(receipt_handle=found.handle, visibility_timeout_ms=found.timeout_ms)
-            for found in request.extensions
-        ],
-    )

@@ -13,7 +13,7 @@ Pure: ``now`` is handed in, in seconds.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from broker.base.errors import InvalidArgument
@@ -69,6 +69,13 @@ class Inbox(Generic[Delivered]):
                 return message, expires_at
             self.dropped_stale += 1
         return None
+
+    def withdraw(self, unwanted: Callable[[Delivered], bool]) -> list[Delivered]:
+        """Takes out what ``unwanted`` is true of."""
+        out = [message for message, _ in self._messages if unwanted(message)]
+        if out:
+            self._messages = deque(pair for pair in self._messages if not unwanted(pair[0]))
+        return out
 
     def clear(self) -> list[Delivered]:
         """Everything nobody took."""

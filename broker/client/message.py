@@ -1,14 +1,25 @@
-"""A message as a consumer's loop sees it: its content, and the three ways to answer it."""
+"""A message as a consumer's loop sees it: its content, and the ways to answer it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from broker.base.ids import MessageId
-from broker.client.model import Attribute, attributes_of, to_millis
-from broker.client.settling import ACK, EXTEND, NACK, Settlement
+from broker.client.model import Attribute, Origin
+from broker.client.settling import ACK, EXTEND, NACK, RETURN, Settlement
+from broker.client.units import to_millis
+from broker.client.wire import attributes_of, origin_of
 from broker.pb.queues.v1 import queues_pb2
+
+
+class Holder(Protocol):
+    """Whose messages they are: takes the answers to them."""
+
+    def settle(self, settlement: Settlement) -> Settlement: ...
+
+    def return_group(self, message_group: str) -> None:
+        """Give back what waits of the message group and was not handed out."""
 
 
 class Message:
@@ -17,16 +28,11 @@ class Message:
     ``expires_at``: when its visibility timeout ends, in seconds of the event loop's clock.
     """
 
-    __slots__ = ("_delivered", "_settle", "expires_at")
+    __slots__ = ("_delivered", "_holder", "expires_at")
 
-    def __init__(
-        self,
-        delivered: queues_pb2.DeliveredMessage,
-        expires_at: float,
-        settle: Callable[[Settlement], Settlement],
-    ) -> None:
+    def __init__(self, delivered: queues_pb2.DeliveredMessage, expires_at: float, holder: Holder) -> None:
         self._delivered = delivered
-        self._settle = settle
+        self._holder = holder
         self.expires_at = expires_at
 
     @property
@@ -60,16 +66,43 @@ class Message:
         """Seconds since the Unix epoch."""
         return self._delivered.first_received_at / 1000
 
+    @property
+    def message_group(self) -> str | None:
+        return self._delivered.message_group or None
+
+    @property
+    def deduplication_id(self) -> str | None:
+        return self._delivered.deduplication_id or None
+
+    @property
+    def sequence_number(self) -> int | None:
+        """Of FIFO queues; grows within a message group."""
+        return self._delivered.sequence_number or None
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was before it was moved to this queue, as a dead letter for instance."""
+        return origin_of(self._delivered)
+
     def ack(self) -> Settlement:
         """Deletes the message. Goes out with the next request; ``await message.ack()`` waits for the confirmation."""
-        return self._settle(Settlement(ACK, self._delivered.receipt_handle))
+        return self._holder.settle(Settlement(ACK, self._delivered.receipt_handle))
 
     def nack(self) -> Settlement:
-        """Makes the message visible again at once."""
-        return self._settle(Settlement(NACK, self._delivered.receipt_handle))
+        """Makes the message visible again at once. Of a FIFO queue, what waits here of the same message group is given
+        back with it, so that the order is kept."""
+        delivered = self._delivered
+        settlement = self._holder.settle(Settlement(NACK, delivered.receipt_handle))
+        if delivered.sequence_number:
+            self._holder.return_group(delivered.message_group)
+        return settlement
+
+    def give_back(self) -> Settlement:
+        """As ``nack``, and as if the message had not been delivered: it does not count as received."""
+        return self._holder.settle(Settlement(RETURN, self._delivered.receipt_handle))
 
     def extend(self, visibility_timeout: float) -> Settlement:
         """Keeps the message invisible for so many seconds from now. Raises InvalidArgument."""
         timeout_ms = to_millis(visibility_timeout, "visibility_timeout")
         self.expires_at = asyncio.get_running_loop().time() + visibility_timeout
-        return self._settle(Settlement(EXTEND, self._delivered.receipt_handle, timeout_ms))
+        return self._holder.settle(Settlement(EXTEND, self._delivered.receipt_handle, timeout_ms))

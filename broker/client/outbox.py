@@ -7,7 +7,10 @@ The rules, for the streams of one session:
 - when a stream is lost, every unacknowledged frame is sent again on the next one, in order, before any new frame.
   The broker stores a number once, so nothing is lost and nothing doubled;
 - a frame that is not full waits while ``eager_frames`` others are on their way: what is sent meanwhile joins it. One
-  message alone goes at once.
+  message alone goes at once;
+- for a FIFO queue the broker grants a window of one frame, so each is stored before the next one is sent. A frame whose
+  time is over then stays first in line until the broker has answered it, though nobody waits for it any more: what was
+  sent later must not be stored before it.
 
 Pure: ``now`` is handed in, in seconds. Knows nothing of streams, futures or retry schedules.
 """
@@ -21,7 +24,8 @@ import msgspec
 
 from broker.base.errors import BrokerError
 from broker.client.coalescing import Coalescer, FrameLimits
-from broker.client.model import Entry, SentMessage
+from broker.client.model import SentMessage
+from broker.client.outgoing import Entry
 
 
 class Ticket(Protocol):
@@ -40,11 +44,13 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 
 
 class Frame(msgspec.Struct):
-    """``sent_at``: when it was last handed to a stream; None while it waits to be sent again."""
+    """``sent_at``: when it was last handed to a stream; None while it waits to be sent again. ``abandoned``: nobody
+    waits for it any more."""
 
     number: int
     messages: list[Waiting]
     sent_at: float | None = None
+    abandoned: bool = False
 
     @property
     def deadline(self) -> float:
@@ -53,15 +59,18 @@ class Frame(msgspec.Struct):
 
 
 class Outbox:
-    def __init__(self, limits: FrameLimits, eager_frames: int) -> None:
+    def __init__(self, limits: FrameLimits, eager_frames: int, ordered: bool = False) -> None:
+        """``ordered``: of a FIFO queue."""
         self._coalescer: Coalescer[Waiting] = Coalescer(limits)
         self._eager_frames = eager_frames
+        self._ordered = ordered
         self._window = 0
         self._next_number = 1
         self._unacknowledged: dict[int, Frame] = {}
         """Ascending: numbers grow, and a dict keeps the order of insertion."""
         self._again: deque[Frame] = deque()
         self._on_their_way = 0
+        self._abandoned = 0
 
     @property
     def waiting(self) -> int:
@@ -74,7 +83,8 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        return not self._unacknowledged and not self._coalescer
+        """Nobody waits for anything."""
+        return len(self._unacknowledged) == self._abandoned and not self._coalescer
 
     @property
     def unacknowledged(self) -> list[Frame]:
@@ -114,11 +124,12 @@ class Outbox:
         return frame
 
     def acknowledged(self, number: int) -> Frame | None:
-        """The frame has its final answer. None when the number is answered already: a repeated answer is no news."""
-        frame = self._unacknowledged.pop(number, None)
-        if frame is not None:
-            self._leaves(frame)
-        return frame
+        """The frame has its final answer. None when nobody waits for it: a repeated answer is no news."""
+        frame = self._unacknowledged.get(number)
+        if frame is None:
+            return None
+        self._remove(frame)
+        return None if frame.abandoned else frame
 
     def send_again(self, number: int) -> None:
         """The broker could not take the frame now, and said so: it goes again, under its number."""
@@ -135,27 +146,38 @@ class Outbox:
         )
 
     def expired(self, now: float) -> list[Waiting]:
-        """Removes and returns the messages whose deadline is over. Those of a frame that was sent may be stored."""
+        """Returns the messages whose deadline is over, once. Those of a frame may be stored."""
         late: list[Waiting] = []
         for frame in [frame for frame in self._unacknowledged.values() if frame.deadline <= now]:
-            late += self._forget(frame)
+            late += self._give_up(frame)
         while (first := self._coalescer.first()) is not None and first.deadline <= now:
             late.append(self._coalescer.drop_first())
         return late
 
     def clear(self) -> list[Waiting]:
-        """Removes and returns everything."""
+        """Removes everything and returns what somebody waits for."""
         left: list[Waiting] = []
         for frame in list(self._unacknowledged.values()):
-            left += self._forget(frame)
+            self._remove(frame)
+            left += [] if frame.abandoned else frame.messages
         while self._coalescer:
             left += self._coalescer.take()
         return left
 
-    def _forget(self, frame: Frame) -> list[Waiting]:
-        del self._unacknowledged[frame.number]
-        self._leaves(frame)
+    def _give_up(self, frame: Frame) -> list[Waiting]:
+        if frame.abandoned:
+            return []
+        if self._ordered:
+            frame.abandoned = True
+            self._abandoned += 1
+        else:
+            self._remove(frame)
         return frame.messages
+
+    def _remove(self, frame: Frame) -> None:
+        del self._unacknowledged[frame.number]
+        self._abandoned -= frame.abandoned
+        self._leaves(frame)
 
     def _leaves(self, frame: Frame) -> None:
         if frame.sent_at is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Unpack
 
 import grpc.aio
 import msgspec
@@ -20,8 +21,9 @@ from broker.client.channels import Channels, Endpoint
 from broker.client.coalescing import FrameLimits
 from broker.client.errors import NoAnswer, NobodyAnswers, of_call, of_info
 from broker.client.locating import Locator
-from broker.client.model import AttributeValue, Entry, OutgoingMessage, SentMessage, entry
+from broker.client.model import MessageOptions, OutgoingMessage, SentMessage, is_fifo
 from broker.client.outbox import Frame, Outbox, Ticket, Waiting
+from broker.client.outgoing import Entry, add, entry, entry_of
 from broker.client.retrying import RECONNECT, Backoff, Chance, Retry, worth_retrying
 from broker.client.streams import next_response, was_cancelled
 from broker.client.tickets import BatchTicket, OneTicket, all_sent, tell
@@ -77,7 +79,7 @@ class Producer:
         self._chance = chance
         self._settings = settings
         self._session = chance.randbytes(16)
-        self._outbox = Outbox(settings.frames, settings.eager_frames)
+        self._outbox = Outbox(settings.frames, settings.eager_frames, is_fifo(queue))
         self._loop = asyncio.get_running_loop()
         self._scope = scope
         self._work = asyncio.Event()
@@ -93,21 +95,19 @@ class Producer:
 
     # --- for callers
 
-    async def send(
-        self, body: bytes, *, attributes: Mapping[str, AttributeValue] | None = None, delay: float | None = None
-    ) -> SentMessage:
-        """Returns when a quorum has the message on disk. Sends that run at once share frames.
+    async def send(self, body: bytes, **options: Unpack[MessageOptions]) -> SentMessage:
+        """Returns when a quorum has the message on disk. Sends that run at once share frames. ``options``: see
+        MessageOptions. What is sent to a FIFO queue is stored in the order of the calls, also over failovers.
 
-        Raises MessageTooLong, InvalidArgument, QueueNotFound: nothing was stored. Unavailable, DeadlineExceeded: the
-        time is up, and the message may be stored nevertheless. Cancelling the call does not take the message back.
+        Raises MessageTooLong, InvalidArgument, QueueNotFound, MessageGroupRequired, DeduplicationIdRequired,
+        NotForFifo, NotForStandard: nothing was stored. Unavailable, DeadlineExceeded: the time is up, and the message
+        may be stored nevertheless. Cancelling the call does not take the message back.
         """
-        return await (await self.enqueue(body, attributes=attributes, delay=delay))
+        return await (await self.enqueue(body, **options))
 
-    async def enqueue(
-        self, body: bytes, *, attributes: Mapping[str, AttributeValue] | None = None, delay: float | None = None
-    ) -> asyncio.Future[SentMessage]:
+    async def enqueue(self, body: bytes, **options: Unpack[MessageOptions]) -> asyncio.Future[SentMessage]:
         """Hands the message over and returns the future of its acknowledgement. Waits only while too much waits."""
-        made = entry(body, attributes, delay)
+        made = entry(body, options)
         while self._is_full():
             await self._next_progress()
         future: asyncio.Future[SentMessage] = self._loop.create_future()
@@ -125,12 +125,7 @@ class Producer:
         self, messages: Iterable[bytes | OutgoingMessage]
     ) -> asyncio.Future[list[SentMessage | BrokerError]]:
         """Hands all over and returns one future with what became of each. Waits only while too much waits."""
-        entries = [
-            entry(message, None, None)
-            if isinstance(message, bytes)
-            else entry(message.body, message.attributes, message.delay)
-            for message in messages
-        ]
+        entries = [entry_of(message) for message in messages]
         future: asyncio.Future[list[SentMessage | BrokerError]] = self._loop.create_future()
         if not entries:
             future.set_result([])
@@ -344,13 +339,5 @@ class Producer:
 
 def encode(frame: Frame) -> queues_pb2.ProduceRequest:
     request = queues_pb2.ProduceRequest(frame=frame.number)
-    add = request.messages.add
-    for waiting in frame.messages:
-        made = waiting.entry
-        if made.attributes or made.delay_ms is not None:
-            message = add(body=made.body, delay_ms=made.delay_ms)
-            for name, attribute in made.attributes:
-                message.attributes.add(name=name, type=attribute.type, value=attribute.value)
-        else:
-            add(body=made.body)
+    add((waiting.entry for waiting in frame.messages), request)
     return request

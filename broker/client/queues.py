@@ -1,61 +1,58 @@
-"""The unary calls: everything about queues, and sending, receiving and settling without a stream."""
+"""The client's calls about queues as wholes: making, changing, listing, describing, emptying and removing them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
+from typing import Unpack
 
-from broker.base.errors import BrokerError
-from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
-from broker.client.calls import Caller, Sessions
-from broker.client.errors import of_info
-from broker.client.model import QueueDescription, ReceivedMessage, described, received, to_millis
+from broker.base.errors import InvalidArgument
+from broker.base.limits import LIST_PAGE
+from broker.client.calls import Calling
+from broker.client.model import QueueDescription, QueueOptions
+from broker.client.wire import described, wire_attributes
 from broker.pb.queues.v1 import queues_pb2
 
 
-def wire_attributes(
-    visibility_timeout: float | None,
-    delay: float | None,
-    retention: float | None,
-    message_size_limit: int | None,
-    receive_wait: float | None,
-) -> queues_pb2.QueueAttributes:
-    """Seconds to milliseconds; what is None stays unset."""
+class Queues(Calling):
+    async def create_queue(self, name: str, *, beside: str | None = None, **options: Unpack[QueueOptions]) -> bool:
+        """Whether the queue is new; False: it was there, with equal attributes. ``options``: see QueueOptions.
+        ``beside``: a queue in whose group this one is to live, so that ``exchange`` works between the two.
 
-    def millis(seconds: float | None, what: str) -> int | None:
-        return None if seconds is None else to_millis(seconds, what)
-
-    return queues_pb2.QueueAttributes(
-        visibility_timeout_ms=millis(visibility_timeout, "visibility_timeout"),
-        delay_ms=millis(delay, "delay"),
-        retention_ms=millis(retention, "retention"),
-        message_size_limit=message_size_limit,
-        receive_wait_ms=millis(receive_wait, "receive_wait"),
-    )
-
-
-class Queues:
-    """The calls; ``Client`` documents them to callers."""
-
-    def __init__(self, caller: Caller, sessions: Sessions) -> None:
-        self._caller = caller
-        self._sessions = sessions
-
-    async def create(self, name: str, attributes: queues_pb2.QueueAttributes) -> bool:
+        Raises InvalidName, InvalidArgument, QueueExists (it is there with other attributes), NotForStandard (an option
+        of FIFO queues), RedriveTargetInvalid, RedriveNotAllowed.
+        """
         with self._sessions.request_id() as request_id:
-            request = queues_pb2.CreateQueueRequest(name=name, attributes=attributes, request_id=request_id)
+            request = queues_pb2.CreateQueueRequest(
+                name=name, attributes=wire_attributes(options), request_id=request_id, beside=beside or ""
+            )
             return (await self._caller.call(lambda node: node.queues.CreateQueue, request)).created
 
-    async def update(self, name: str, attributes: queues_pb2.QueueAttributes) -> None:
+    async def update_queue(self, name: str, *, remove_redrive: bool = False, **options: Unpack[QueueOptions]) -> None:
+        """Changes only what is given. ``remove_redrive``: no dead-letter queue any more.
+
+        Raises QueueNotFound, FixedAttribute (it cannot be changed after creation), and what ``create_queue`` raises.
+        """
+        if remove_redrive and options.get("redrive") is not None:
+            raise InvalidArgument("remove_redrive and redrive were given: give one of the two")
         with self._sessions.request_id() as request_id:
-            request = queues_pb2.UpdateQueueRequest(name=name, attributes=attributes, request_id=request_id)
+            request = queues_pb2.UpdateQueueRequest(
+                name=name, attributes=wire_attributes(options), request_id=request_id, remove_redrive=remove_redrive
+            )
             await self._caller.call(lambda node: node.queues.UpdateQueue, request, queue=name)
 
-    async def delete(self, name: str) -> None:
+    async def delete_queue(self, name: str) -> None:
+        """With all its messages. Raises QueueNotFound."""
         with self._sessions.request_id() as request_id:
             request = queues_pb2.DeleteQueueRequest(name=name, request_id=request_id)
             await self._caller.call(lambda node: node.queues.DeleteQueue, request)
 
-    async def names(self, prefix: str) -> AsyncIterator[str]:
+    async def list_queues(self, prefix: str = "") -> AsyncIterator[str]:
+        """Names in ascending order.
+
+        >>> async def example(client: Client) -> None:
+        ...     async for name in client.list_queues("order"):
+        ...         print(name)
+        """
         token = ""
         while True:
             request = queues_pb2.ListQueuesRequest(prefix=prefix, page_size=LIST_PAGE, page_token=token)
@@ -66,58 +63,13 @@ class Queues:
             if not token:
                 return
 
-    async def describe(self, name: str) -> QueueDescription:
+    async def describe_queue(self, name: str) -> QueueDescription:
+        """Attributes and exact counts. Raises QueueNotFound."""
         request = queues_pb2.DescribeQueueRequest(name=name)
         return described((await self._caller.call(lambda node: node.queues.DescribeQueue, request, queue=name)).queue)
 
-    async def purge(self, name: str) -> None:
+    async def purge(self, queue: str) -> None:
+        """Drops every message. Raises QueueNotFound; PurgeInProgress within 60 s of the last purge."""
         with self._sessions.request_id() as request_id:
-            request = queues_pb2.PurgeQueueRequest(name=name, request_id=request_id)
-            await self._caller.call(lambda node: node.queues.PurgeQueue, request, queue=name)
-
-    async def receive(
-        self, queue: str, max_messages: int, wait: float | None, visibility_timeout: float | None
-    ) -> list[ReceivedMessage]:
-        # Without a wait of our own the queue's applies, which may be as long as any.
-        longest = MAX_RECEIVE_WAIT / 1000 if wait is None else wait
-        with self._sessions.request_id() as request_id:
-            request = queues_pb2.ReceiveRequest(
-                queue=queue,
-                max_messages=max_messages,
-                wait_ms=None if wait is None else to_millis(wait, "wait"),
-                visibility_timeout_ms=(
-                    None if visibility_timeout is None else to_millis(visibility_timeout, "visibility_timeout")
-                ),
-                request_id=request_id,
-            )
-            response = await self._caller.call(lambda node: node.queues.Receive, request, queue=queue, extra=longest)
-        return [received(message) for message in response.messages]
-
-    async def delete_messages(self, queue: str, handles: Sequence[bytes]) -> list[BrokerError | None]:
-        with self._sessions.request_id() as request_id:
-            request = queues_pb2.DeleteRequest(queue=queue, receipt_handles=handles, request_id=request_id)
-            response = await self._caller.call(lambda node: node.queues.Delete, request, queue=queue)
-        return _outcomes(len(handles), response.failed)
-
-    async def change_visibility(
-        self, queue: str, handles: Sequence[bytes], visibility_timeout: float
-    ) -> list[BrokerError | None]:
-        timeout_ms = to_millis(visibility_timeout, "visibility_timeout")
-        with self._sessions.request_id() as request_id:
-            request = queues_pb2.ChangeVisibilityRequest(
-                queue=queue,
-                changes=[
-                    queues_pb2.VisibilityChange(receipt_handle=handle, visibility_timeout_ms=timeout_ms)
-                    for handle in handles
-                ],
-                request_id=request_id,
-            )
-            response = await self._caller.call(lambda node: node.queues.ChangeVisibility, request, queue=queue)
-        return _outcomes(len(handles), response.failed)
-
-
-def _outcomes(count: int, failed: Iterable[queues_pb2.EntryError]) -> list[BrokerError | None]:
-    outcomes: list[BrokerError | None] = [None] * count
-    for refused in failed:
-        outcomes[refused.entry] = of_info(refused.error)
-    return outcomes
+            request = queues_pb2.PurgeQueueRequest(name=queue, request_id=request_id)
+            await self._caller.call(lambda node: node.queues.PurgeQueue, request, queue=queue)

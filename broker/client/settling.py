@@ -1,4 +1,4 @@
-"""Answers to deliveries: acks, negative acks and extensions, gathered into numbered requests.
+"""Answers to deliveries: acks, negative acks, extensions and returns, gathered into numbered requests.
 
 - Everything answered since the last request goes into the next one, up to ``max_entries``.
 - At most ``window`` requests are unanswered; what is settled meanwhile gathers.
@@ -18,10 +18,13 @@ import msgspec
 
 from broker.base.errors import BrokerError
 from broker.base.limits import MAX_BATCH_ENTRIES
+from broker.pb.queues.v1 import queues_pb2
 
 ACK: Final = 0
 NACK: Final = 1
 EXTEND: Final = 2
+RETURN: Final = 3
+"""Visible again at once, as if it had not been delivered."""
 
 
 class Settlement:
@@ -58,16 +61,18 @@ class Settlement:
 
 
 class SettleRequest(msgspec.Struct):
-    """``sent_at`` as in outbox.Frame. The broker counts entries through acks, then nacks, then extensions."""
+    """``sent_at`` as in outbox.Frame. The broker counts entries through acks, then nacks, then extensions, then
+    returns."""
 
     number: int
     acks: list[Settlement]
     nacks: list[Settlement]
     extensions: list[Settlement]
+    returns: list[Settlement]
     sent_at: float | None = None
 
     def entries(self) -> list[Settlement]:
-        return self.acks + self.nacks + self.extensions
+        return self.acks + self.nacks + self.extensions + self.returns
 
 
 class Settler:
@@ -146,8 +151,8 @@ class Settler:
         self._on_their_way = 0
 
     def _gather(self) -> SettleRequest:
-        request = SettleRequest(self._next_number, [], [], [])
-        by_kind = (request.acks, request.nacks, request.extensions)
+        request = SettleRequest(self._next_number, [], [], [], [])
+        by_kind = (request.acks, request.nacks, request.extensions, request.returns)
         for _ in range(min(len(self._gathered), self._max_entries)):
             settlement = self._gathered.popleft()
             by_kind[settlement.kind].append(settlement)
@@ -160,3 +165,19 @@ class Settler:
             self._on_their_way -= 1
         elif request in self._again:
             self._again.remove(request)
+
+
+def encode(request: SettleRequest | None, credit: int) -> queues_pb2.ConsumeRequest:
+    if request is None:
+        return queues_pb2.ConsumeRequest(credit=credit)
+    return queues_pb2.ConsumeRequest(
+        credit=credit,
+        settle=request.number,
+        acks=[settlement.handle for settlement in request.acks],
+        nacks=[settlement.handle for settlement in request.nacks],
+        extensions=[
+            queues_pb2.VisibilityChange(receipt_handle=found.handle, visibility_timeout_ms=found.timeout_ms)
+            for found in request.extensions
+        ],
+        returns=[settlement.handle for settlement in request.returns],
+    )

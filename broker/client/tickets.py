@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container, Iterator
 
 from broker.base.errors import BrokerError
 from broker.base.ids import MessageId
@@ -53,17 +54,46 @@ class BatchTicket:
 
 
 def tell(frame: Frame, response: queues_pb2.ProduceResponse) -> None:
-    """Tells everyone who waits for the frame what became of it: ids count up over the accepted messages."""
+    """Tells everyone who waits for the frame what became of it."""
     failed = {refused.entry: of_info(refused.error) for refused in response.failed}
-    first = MessageId.from_bytes(response.first_message_id) if response.accepted else MessageId(0, 0, 0)
-    group, index, slot = first.group, first.index, first.slot
-    for place, waiting in enumerate(frame.messages):
-        error = failed.get(place) if failed else None
+    if response.message_ids:
+        told = _listed(response)
+    elif failed or response.first_sequence_number:
+        told = _counted_up(response, len(frame.messages), failed)
+    else:
+        _tell_all(frame, MessageId.from_bytes(response.first_message_id))
+        return
+    for place, (waiting, sent) in enumerate(zip(frame.messages, told, strict=True)):
+        error = failed.get(place)
         if error is not None:
             waiting.ticket.refused(waiting.position, error)
-            continue
+        else:
+            waiting.ticket.accepted(waiting.position, sent)
+
+
+def _tell_all(frame: Frame, first: MessageId) -> None:
+    """The ordinary case: all are accepted, and their ids follow one another."""
+    group, index = first.group, first.index
+    for slot, waiting in enumerate(frame.messages, first.slot):
         waiting.ticket.accepted(waiting.position, SentMessage(MessageId(group, index, slot)))
-        slot += 1
+
+
+def _counted_up(response: queues_pb2.ProduceResponse, count: int, failed: Container[int]) -> Iterator[SentMessage]:
+    """One per message; the ids of the accepted ones follow one another."""
+    first = MessageId.from_bytes(response.first_message_id) if response.accepted else MessageId(0, 0, 0)
+    number = response.first_sequence_number
+    accepted = 0
+    for place in range(count):
+        sent = MessageId(first.group, first.index, first.slot + accepted)
+        yield SentMessage(sent, number + accepted if number else None)
+        accepted += place not in failed
+
+
+def _listed(response: queues_pb2.ProduceResponse) -> Iterator[SentMessage]:
+    """One per message; those that failed have no id of their own."""
+    numbers = response.sequence_numbers or [0] * len(response.message_ids)
+    for raw, number in zip(response.message_ids, numbers, strict=True):
+        yield SentMessage(MessageId.from_bytes(raw) if raw else MessageId(0, 0, 0), number or None)
 
 
 def all_sent(outcomes: list[SentMessage | BrokerError]) -> list[SentMessage]:

@@ -1,4 +1,4 @@
-"""One Consume stream: messages out as credit allows; acks, negative acks and extensions in.
+"""One Consume stream: messages out as credit allows; acks, negative acks, extensions and returns in.
 
 Every delivery has a number, which is also the number of the request that took its messages: a stream opened again with
 the last number its client has seen first hands out what came after it and is still held. What was taken from the queue
@@ -122,8 +122,8 @@ class _ConsumeStream:
                 if request.settle:
                     self._settling += 1
                     self._around.afterwards.start(self._settle(request), name="settle")
-                elif request.acks or request.nacks or request.extensions:
-                    raise InvalidArgument("acks, nacks and extensions need a `settle` number above 0")
+                elif request.acks or request.nacks or request.extensions or request.returns:
+                    raise InvalidArgument("acks, nacks, extensions and returns need a `settle` number above 0")
                 while self._settling >= MAX_SETTLES:
                     self._go.clear()
                     await self._go.wait()

@@ -29,13 +29,16 @@ class QueueCalls:
             "Receive": self.receive,
             "Delete": self.delete_messages,
             "ChangeVisibility": self.change_visibility,
+            "GiveBack": self.give_back,
             "Cancel": self.cancel,
             "Exchange": self.exchange,
         }
 
     async def create(self, request: queues_pb2.CreateQueueRequest, deadline: Millis) -> queues_pb2.CreateQueueResponse:
         changes = attributes.attribute_changes(request.attributes)
-        created = await self._service.create(request.name, changes, deadline, *([request.beside] if request.beside else []))
+        created = await self._service.create(
+            request.name, changes, deadline, *([request.beside] if request.beside else [])
+        )
         return queues_pb2.CreateQueueResponse(created=created)
 
     async def update(self, request: queues_pb2.UpdateQueueRequest, deadline: Millis) -> queues_pb2.UpdateQueueResponse:
@@ -103,6 +106,10 @@ class QueueCalls:
             translation.request_id(request, request.request_id),
         )
         return queues_pb2.ChangeVisibilityResponse(failed=entry_errors(failures))
+
+    async def give_back(self, request: queues_pb2.GiveBackRequest, deadline: Millis) -> queues_pb2.GiveBackResponse:
+        failures = await self._service.give_back(request.queue, request.receipt_handles, deadline)
+        return queues_pb2.GiveBackResponse(failed=entry_errors(failures))
 
     async def cancel(self, request: queues_pb2.CancelRequest, deadline: Millis) -> queues_pb2.CancelResponse:
         own = translation.request_id(request, request.request_id)

@@ -1,4 +1,6 @@
-"""One settle request of a Consume stream: acks delete, nacks make visible at once, extensions keep invisible longer."""
+"""One settle request of a Consume stream: acks delete, nacks make visible at once, extensions keep invisible longer,
+returns undo the delivery.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,10 @@ async def settle(
             first = len(request.acks)
             changes = await around.queues.change_visibility(queue, handles, timeouts, deadline)
             failures += [(first + place, refusal) for place, refusal in changes]
+        if request.returns:
+            first = len(request.acks) + len(request.nacks) + len(request.extensions)
+            returned = await around.queues.give_back(queue, request.returns, deadline)
+            failures += [(first + place, refusal) for place, refusal in returned]
     except Exception as error:  # is the request's answer
         settled.error.CopyFrom(info_of(around.table.expected(error, "settling")))
     else:

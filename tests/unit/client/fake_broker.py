@@ -24,6 +24,7 @@ from broker.base.errors import (
 from broker.pb.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from broker.pb.queues.v1 import queues_pb2, queues_pb2_grpc
 from tests.unit.client.fake_consume import FakeConsumeStream
+from tests.unit.client.fake_further_calls import FakeFurtherCalls
 from tests.unit.client.fake_queue import StoredQueue, attempt, info, store
 from tests.unit.client.fake_refusal import refuse
 
@@ -64,10 +65,10 @@ class FakeCluster:
             raise QueueNotFound(f"there is no queue {name!r}")
         return self.queues[name]
 
-    def create(self, name: str, **attributes: int) -> StoredQueue:
-        filled = {"visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000}
+    def create(self, name: str, **attributes: Any) -> StoredQueue:
+        filled: dict[str, Any] = {"visibility_timeout_ms": 30_000, "delay_ms": 0, "retention_ms": 345_600_000}
         filled |= {"message_size_limit": 262_144, "receive_wait_ms": 0} | attributes
-        self.queues[name] = StoredQueue(queues_pb2.QueueAttributes(**filled))
+        self.queues[name] = StoredQueue(queues_pb2.QueueAttributes(**filled), fifo=name.endswith(".fifo"))
         return self.queues[name]
 
     def bodies(self, name: str) -> list[bytes]:
@@ -77,7 +78,7 @@ class FakeCluster:
         return next(node for node in self.nodes if node.address == address)
 
 
-class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer):
+class FakeNode(FakeFurtherCalls, queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer):
     def __init__(self, cluster: FakeCluster, name: str) -> None:
         self.cluster = cluster
         self.name = name
@@ -159,7 +160,7 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
 
     async def CreateQueue(self, request: Any, context: Any) -> queues_pb2.CreateQueueResponse:
         await self._begin("CreateQueue", context)
-        if not request.name.replace("-", "").isalnum():
+        if not request.name.removesuffix(".fifo").replace("-", "").isalnum():
             await refuse(context, InvalidName(f"queue name {request.name!r} has a character that is not allowed"))
         created = request.name not in self.cluster.queues
         if created:
@@ -169,7 +170,10 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
 
     async def UpdateQueue(self, request: Any, context: Any) -> queues_pb2.UpdateQueueResponse:
         await self._begin("UpdateQueue", context)
-        (await self._queue(request.name, context)).attributes.MergeFrom(request.attributes)
+        attributes = (await self._queue(request.name, context)).attributes
+        attributes.MergeFrom(request.attributes)
+        if request.remove_redrive:
+            attributes.ClearField("redrive")
         return queues_pb2.UpdateQueueResponse()
 
     async def DeleteQueue(self, request: Any, context: Any) -> queues_pb2.DeleteQueueResponse:
@@ -191,6 +195,7 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
         counts = queues_pb2.QueueCounts(
             visible=len(queue.visible),
             in_flight=len(queue.in_flight),
+            delayed=len(queue.scheduled),
             sent_total=len(queue.stored),
             deleted_total=len(queue.deleted),
             oldest_age_ms=1_500 if queue.visible else None,
@@ -202,6 +207,9 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
             created_at=1_700_000_000_000,
             group=7,
             leader="a-0",
+            groups=[7],
+            redrive_target=queue.attributes.redrive.target,
+            redrive_suspended_until=queue.suspended_until,
         )
         return queues_pb2.DescribeQueueResponse(queue=description)
 
@@ -234,7 +242,7 @@ class FakeNode(queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterSer
             await self.speaks.wait()
             opening = (await context.read()).open
             queue = await self._queue(opening.queue, context)
-            await context.write(queues_pb2.ProduceResponse(window=cluster.window))
+            await context.write(queues_pb2.ProduceResponse(window=1 if queue.fifo else cluster.window))
             self.opened.set()
             while (request := await context.read()) is not grpc.aio.EOF:
                 await self.speaks.wait()

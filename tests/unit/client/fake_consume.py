@@ -67,6 +67,7 @@ class FakeConsumeStream:
             actions += [
                 (self._queue.change, found.receipt_handle, found.visibility_timeout_ms) for found in request.extensions
             ]
+            actions += [(self._queue.give_back, handle) for handle in request.returns]
             async with self._queue.changed:
                 self._credit += request.credit
                 failed = attempt(actions)

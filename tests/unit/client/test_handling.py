@@ -22,11 +22,18 @@ def client_of(cluster: FakeCluster) -> Client:
     return Client(cluster.addresses, timeout=5.0, patience=0.3, consumer_settings=QUICK, chance=Random(1))
 
 
-def message_named(name: bytes) -> Message:
-    def settle(settlement: Settlement) -> Settlement:
+class Nobody:
+    """Holds messages whose answers nobody waits for."""
+
+    def settle(self, settlement: Settlement) -> Settlement:
         return settlement
 
-    return Message(queues_pb2.DeliveredMessage(body=name), 0.0, settle)
+    def return_group(self, message_group: str) -> None:
+        raise AssertionError(f"no message of group {message_group} waits")
+
+
+def message_named(name: bytes) -> Message:
+    return Message(queues_pb2.DeliveredMessage(body=name), 0.0, Nobody())
 
 
 def test_due_is_what_has_less_than_two_thirds_of_its_time_left() -> None:

@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from broker.base.errors import BrokerError
 from broker.client.coalescing import FrameLimits
-from broker.client.model import Entry, SentMessage
+from broker.client.model import SentMessage
 from broker.client.outbox import Frame, Outbox, Waiting
+from broker.client.outgoing import Entry
 
 
 class SilentTicket:

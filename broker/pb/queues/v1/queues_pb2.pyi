@@ -1164,6 +1164,51 @@ class ChangeVisibilityResponse(_message.Message):
 Global___ChangeVisibilityResponse: _TypeAlias = ChangeVisibilityResponse  # noqa: Y015
 
 @_typing.final
+class GiveBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUE_FIELD_NUMBER: _builtins.int
+    RECEIPT_HANDLES_FIELD_NUMBER: _builtins.int
+    queue: _builtins.str
+    @_builtins.property
+    def receipt_handles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """1-1,000"""
+
+    def __init__(
+        self,
+        *,
+        queue: _builtins.str = ...,
+        receipt_handles: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queue", b"queue", "receipt_handles", b"receipt_handles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackRequest: _TypeAlias = GiveBackRequest  # noqa: Y015
+
+@_typing.final
+class GiveBackResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryError]: ...
+    def __init__(
+        self,
+        *,
+        failed: _abc.Iterable[Global___EntryError] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveBackResponse: _TypeAlias = GiveBackResponse  # noqa: Y015
+
+@_typing.final
 class CancelRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1873,6 +1918,7 @@ class ConsumeRequest(_message.Message):
     ACKS_FIELD_NUMBER: _builtins.int
     NACKS_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
+    RETURNS_FIELD_NUMBER: _builtins.int
     credit: _builtins.int
     """Adds to the number of messages the broker may have on their way to this consumer."""
     settle: _builtins.int
@@ -1889,6 +1935,10 @@ class ConsumeRequest(_message.Message):
 
     @_builtins.property
     def extensions(self) -> _containers.RepeatedCompositeFieldContainer[Global___VisibilityChange]: ...
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """as GiveBack"""
+
     def __init__(
         self,
         *,
@@ -1898,10 +1948,11 @@ class ConsumeRequest(_message.Message):
         acks: _abc.Iterable[_builtins.bytes] | None = ...,
         nacks: _abc.Iterable[_builtins.bytes] | None = ...,
         extensions: _abc.Iterable[Global___VisibilityChange] | None = ...,
+        returns: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open", b"open"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "credit", b"credit", "extensions", b"extensions", "nacks", b"nacks", "open", b"open", "settle", b"settle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acks", b"acks", "credit", b"credit", "extensions", b"extensions", "nacks", b"nacks", "open", b"open", "returns", b"returns", "settle", b"settle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1921,7 +1972,7 @@ class ConsumeResponse(_message.Message):
         settle: _builtins.int
         @_builtins.property
         def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntryError]:
-            """entry counts through acks, then nacks, then extensions."""
+            """entry counts through acks, then nacks, then extensions, then returns."""
 
         @_builtins.property
         def error(self) -> Global___ErrorInfo:

@@ -84,6 +84,11 @@ class QueueServiceStub:
                 request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.SerializeToString,
                 response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.FromString,
                 _registered_method=True)
+        self.GiveBack = channel.unary_unary(
+                '/broker.queues.v1.QueueService/GiveBack',
+                request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackResponse.FromString,
+                _registered_method=True)
         self.Cancel = channel.unary_unary(
                 '/broker.queues.v1.QueueService/Cancel',
                 request_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.CancelRequest.SerializeToString,
@@ -202,6 +207,13 @@ class QueueServiceServicer:
 
     def ChangeVisibility(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiveBack(self, request, context):
+        """Makes messages visible again at once that were received and that nobody has seen: the receive does not count.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -333,6 +345,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.ChangeVisibility,
                     request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.FromString,
                     response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.SerializeToString,
+            ),
+            'GiveBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveBack,
+                    request_deserializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackResponse.SerializeToString,
             ),
             'Cancel': grpc.unary_unary_rpc_method_handler(
                     servicer.Cancel,
@@ -655,6 +672,33 @@ class QueueService:
             '/broker.queues.v1.QueueService/ChangeVisibility',
             broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityRequest.SerializeToString,
             broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.ChangeVisibilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.queues.v1.QueueService/GiveBack',
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackRequest.SerializeToString,
+            broker_dot_pb_dot_queues_dot_v1_dot_queues__pb2.GiveBackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,8 @@ class QueueServiceStub:
     Receive: _grpc.UnaryUnaryMultiCallable[_queues_pb2.ReceiveRequest, _queues_pb2.ReceiveResponse]
     Delete: _grpc.UnaryUnaryMultiCallable[_queues_pb2.DeleteRequest, _queues_pb2.DeleteResponse]
     ChangeVisibility: _grpc.UnaryUnaryMultiCallable[_queues_pb2.ChangeVisibilityRequest, _queues_pb2.ChangeVisibilityResponse]
+    GiveBack: _grpc.UnaryUnaryMultiCallable[_queues_pb2.GiveBackRequest, _queues_pb2.GiveBackResponse]
+    """Makes messages visible again at once that were received and that nobody has seen: the receive does not count."""
     Cancel: _grpc.UnaryUnaryMultiCallable[_queues_pb2.CancelRequest, _queues_pb2.CancelResponse]
     """Withdraws scheduled messages by their ids. Per message: NotScheduled when it is not waiting for its instant."""
     Exchange: _grpc.UnaryUnaryMultiCallable[_queues_pb2.ExchangeRequest, _queues_pb2.ExchangeResponse]
@@ -111,6 +113,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     Receive: _aio.UnaryUnaryMultiCallable[_queues_pb2.ReceiveRequest, _queues_pb2.ReceiveResponse]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_queues_pb2.DeleteRequest, _queues_pb2.DeleteResponse]  # type: ignore[assignment]
     ChangeVisibility: _aio.UnaryUnaryMultiCallable[_queues_pb2.ChangeVisibilityRequest, _queues_pb2.ChangeVisibilityResponse]  # type: ignore[assignment]
+    GiveBack: _aio.UnaryUnaryMultiCallable[_queues_pb2.GiveBackRequest, _queues_pb2.GiveBackResponse]  # type: ignore[assignment]
+    """Makes messages visible again at once that were received and that nobody has seen: the receive does not count."""
     Cancel: _aio.UnaryUnaryMultiCallable[_queues_pb2.CancelRequest, _queues_pb2.CancelResponse]  # type: ignore[assignment]
     """Withdraws scheduled messages by their ids. Per message: NotScheduled when it is not waiting for its instant."""
     Exchange: _aio.UnaryUnaryMultiCallable[_queues_pb2.ExchangeRequest, _queues_pb2.ExchangeResponse]  # type: ignore[assignment]
@@ -219,6 +223,14 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queues_pb2.ChangeVisibilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queues_pb2.ChangeVisibilityResponse, _abc.Awaitable[_queues_pb2.ChangeVisibilityResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def GiveBack(
+        self,
+        request: _queues_pb2.GiveBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queues_pb2.GiveBackResponse, _abc.Awaitable[_queues_pb2.GiveBackResponse]]:
+        """Makes messages visible again at once that were received and that nobody has seen: the receive does not count."""
 
     @_abc_1.abstractmethod
     def Cancel(
