@@ -32,28 +32,25 @@ _messages = msgspec.msgpack.Decoder(list[Message])
 def judge(packed: Packed, queue: Described, now: WallMillis) -> tuple[Send | None, Failures]:
     """The command for what the queue takes of the batch, None for nothing; and why not the others, by position in
     ``packed``."""
-    attributes, limit = queue.attributes, queue.attributes.message_size_limit
-    if is_fifo(queue.name):
-        packed = _with_deduplication(packed, attributes)
-        refused = {place: refusal for place in range(len(packed.sizes)) if (refusal := _of_fifo(packed, place, queue))}
-    else:
-        refused = _of_standard(packed, queue)
     largest = max(packed.sizes, default=0)
-    if largest > limit:
-        refused |= {
-            place: Refusal(MessageTooLong.code, f"the message has {size} bytes, the queue takes at most {limit}")
-            for place, size in enumerate(packed.sizes)
-            if size > limit
-        }
-    if packed.due is not None or packed.lifetimes is not None:
-        for place in range(len(packed.sizes)):
-            if place not in refused and (refusal := _of_time(packed, place, attributes, now)):
-                refused[place] = refusal
+    fifo = is_fifo(queue.name)
+    if fifo:
+        packed = _with_deduplication(packed, queue.attributes)
+    elif largest <= queue.attributes.message_size_limit and packed.ordinary and packed.sizes:
+        return _command(queue, packed, largest), ()
+    refused: dict[int, Refusal] = {}
+    for place in range(len(packed.sizes)):
+        refusal = (
+            (_of_fifo(packed, place, queue) if fifo else _of_standard(packed, place, queue))
+            or _of_size(packed, place, queue.attributes)
+            or _of_time(packed, place, queue.attributes, now)
+        )
+        if refusal is not None:
+            refused[place] = refusal
     if refused:
         packed = packed.selected([place for place in range(len(packed.sizes)) if place not in refused])
         largest = max(packed.sizes, default=0)
-    command = _command(queue, packed, largest) if packed.sizes else None
-    return command, tuple(sorted(refused.items()))
+    return _command(queue, packed, largest) if packed.sizes else None, tuple(refused.items())
 
 
 def _command(queue: Described, packed: Packed, largest: int) -> Send:
@@ -62,6 +59,8 @@ def _command(queue: Described, packed: Packed, largest: int) -> Send:
     if packed.delays is not None:
         own = queue.attributes.delay
         delays = tuple(own if delay is None else delay for delay in packed.delays)
+    if packed.ordinary and packed.groups is None:
+        return Send(queue.queue, len(packed.sizes), largest, delays, packed.messages)
     return Send(
         queue.queue,
         len(packed.sizes),
@@ -109,15 +108,20 @@ def _of_fifo(packed: Packed, place: int, queue: Described) -> Refusal | None:
     return None
 
 
-def _of_standard(packed: Packed, queue: Described) -> dict[int, Refusal]:
-    return {
-        place: Refusal(
-            NotForStandard.code,
-            f"deduplication id {given!r} is not for standard queue {queue.name!r}: leave it out, or use a FIFO queue",
-        )
-        for place, given in enumerate(packed.deduplication or ())
-        if given
-    }
+def _of_standard(packed: Packed, place: int, queue: Described) -> Refusal | None:
+    if packed.deduplication is None or not (given := packed.deduplication[place]):
+        return None
+    return Refusal(
+        NotForStandard.code,
+        f"deduplication id {given!r} is not for standard queue {queue.name!r}: leave it out, or use a FIFO queue",
+    )
+
+
+def _of_size(packed: Packed, place: int, attributes: QueueAttributes) -> Refusal | None:
+    size, limit = packed.sizes[place], attributes.message_size_limit
+    if size <= limit:
+        return None
+    return Refusal(MessageTooLong.code, f"the message has {size} bytes, the queue takes at most {limit}")
 
 
 def _of_time(packed: Packed, place: int, attributes: QueueAttributes, now: WallMillis) -> Refusal | None:

@@ -52,6 +52,11 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
     due: list[int] | None = None
     lifetimes: list[int] | None = None
 
+    @property
+    def ordinary(self) -> bool:
+        """Nothing but bodies, delays and message groups: any standard queue takes it, if it is not too long."""
+        return self.deduplication is None and self.due is None and self.lifetimes is None
+
     def selected(self, places: Sequence[int]) -> Packed:
         """The messages at these positions, in this order, as they are encoded."""
         messages = _raw_array.decode(self.messages)

@@ -247,7 +247,7 @@ class Receiving:
             if entry is None:  # deleted meanwhile, with all its neighbours
                 continue
             message = entry.messages[delivery.slot]
-            deduplication = entry.deduplication_of(delivery.slot)
+            deduplication = "" if entry.deduplication is None else entry.deduplication[delivery.slot]
             own = size_in_answer(message, delivery.group, deduplication)
             if size + own > ANSWER_SIZE and messages:
                 if len(self._largest) >= MAX_LARGE_QUEUES:
