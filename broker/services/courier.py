@@ -42,7 +42,7 @@ from broker.services.replies import accepted_as
 from broker.services.sending import ROOM
 from broker.services.targets import Targets
 from broker.services.use_cases import UseCase
-from broker.telemetry.metrics import Reading, Registry
+from broker.telemetry.metrics import Counter, Reading, Registry
 
 _logger = logging.getLogger(__name__)
 
@@ -73,8 +73,17 @@ class Courier:
         self._contents = contents
         self._pause = pause
         self._settings = settings
-        self._registry = registry
         self._rounds: dict[GroupId, _Round] = {}
+        self._carried: dict[GroupId, Counter] = {}
+        self._refused: dict[GroupId, Counter] = {}
+        for group in (status.group for status in groups.status() if status.group != DIRECTORY_GROUP):
+            labels = {"group": str(group)}
+            self._carried[group] = registry.counter(
+                "broker_courier_carried", "Messages of a group that another one has taken in.", labels
+            )
+            self._refused[group] = registry.counter(
+                "broker_courier_refused", "Messages of a group that came back: no other one takes them in.", labels
+            )
         self._arriving = UseCase("queues.arrive", Arrive, Arrived, self._arrive_here)
         locator.serve(self._arriving)
         registry.gauges(
@@ -86,9 +95,8 @@ class Courier:
 
     def start(self, scope: TaskScope) -> None:
         """Carry for every data group that has a replica here, whenever this node leads it, until the scope closes."""
-        for status in self._groups.status():
-            if status.group != DIRECTORY_GROUP:
-                scope.start(self._serve(status.group, scope), name=f"courier of group {status.group}")
+        for group in self._carried:
+            scope.start(self._serve(group, scope), name=f"courier of group {group}")
 
     async def _serve(self, group: GroupId, scope: TaskScope) -> None:
         while True:
@@ -134,7 +142,8 @@ class Courier:
             await self._propose(group, Shipped(note.accepted, returned))
         except BrokerError as error:
             return Unnoted(error)
-        self._count(group, note)
+        self._carried[group].value += len(note.accepted)
+        self._refused[group].value += len(note.returned)
         return Noted()
 
     async def find_anew(self, group: GroupId, queue: QueueId, lost: Target) -> None:
@@ -157,15 +166,6 @@ class Courier:
 
     def _deadline(self) -> Millis:
         return Millis(self.now() + self._settings.step_time)
-
-    def _count(self, group: GroupId, note: Note[Parcel]) -> None:
-        labels = {"group": str(group)}
-        self._registry.counter(
-            "broker_courier_carried", "Messages of a group that another one has taken in.", labels
-        ).value += len(note.accepted)
-        self._registry.counter(
-            "broker_courier_refused", "Messages of a group that came back because no other one takes them in.", labels
-        ).value += len(note.returned)
 
     def _ages(self) -> Reading:
         for group, current in self._rounds.items():
