@@ -72,6 +72,7 @@ def assemble(
         topology=topology,
         me=topology.node(NodeId(groups.me)),
         finish={KIND: queues.finish},
+        tend=queues.tend,
         pause=pause,
         settings=settings.controller,
     )

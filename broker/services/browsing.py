@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,6 +15,7 @@ from broker.base.errors import InvalidArgument
 from broker.base.ids import GroupId, MessageId, QueueId
 from broker.base.instants import DAY, MINUTE, SECOND, Millis, WallMillis
 from broker.base.limits import MIB
+from broker.domain.directory.commands import Resource
 from broker.domain.queues.keys import message_key
 from broker.domain.queues.model import STATES, Attribute, Message, Origin
 from broker.domain.queues.questions import Browse, Browsed, BrowsePage, Census, CensusOf
@@ -25,6 +27,7 @@ from broker.services.receiving import ANSWER_SIZE, size_in_answer
 from broker.services.replies import accepted
 from broker.services.routing import Routing
 from broker.services.sending import ROOM
+from broker.services.striping import stripes_to_read
 from broker.services.use_cases import UseCase
 
 AGES = (
@@ -41,7 +44,7 @@ TOP_GROUPS = 10
 MAX_READ = 32 * MIB
 """Bytes of log entries that are read for one page: messages far apart make a shorter one."""
 
-_TOKEN = re.compile(r"([0-9]{1,20})\.([0-9]{1,20})", re.ASCII)
+_TOKEN = re.compile(r"([0-9]{1,20})\.([0-9]{1,10})\.(-1|[0-9]{1,20})", re.ASCII)
 _SHOWN = 100
 
 
@@ -130,26 +133,36 @@ class Browsing:
     async def browse(self, name: str, wanted: BrowseRequest, deadline: Millis) -> BrowseAnswer:
         check_browse(wanted.states, wanted.limit, wanted.since, wanted.until)
         states = wanted.states or STATES
-        asked = QueueId(0)
-        of_queue, after = _read_token(wanted.token) if wanted.token else (None, -1)
+        of_queue, begin, after = _read_token(wanted.token) if wanted.token else (None, GroupId(0), -1)
 
-        def make(queue: QueueId) -> PageRequest:
-            nonlocal asked
+        async def browse(resource: Resource, _: bool) -> BrowseAnswer:
+            """Group after group, until there is something to show."""
+            queue = QueueId(resource.id)
             if of_queue not in (None, queue):
                 raise InvalidArgument(
                     f"page token {wanted.token!r} is of another queue, or of a deleted one of the same name: begin anew"
                 )
-            asked = queue
-            return PageRequest(queue, states, after, wanted.limit, wanted.since, wanted.until)
+            groups = [group for group in sorted(stripes_to_read(resource)) if group >= begin]
+            for position, group in enumerate(groups):
+                since = after if group == begin else -1
+                request = PageRequest(queue, states, since, wanted.limit, wanted.since, wanted.until)
+                page = await self._routing.if_there(resource, group, self._paging, request, deadline)
+                if page is not None and page.more:
+                    return BrowseAnswer(page.messages, f"{queue}.{group}.{page.last}")
+                if page is not None and page.messages:
+                    further = groups[position + 1 :]
+                    return BrowseAnswer(page.messages, f"{queue}.{further[0]}.-1" if further else "")
+            return BrowseAnswer([], "")
 
-        page = await self._routing.on_queue(name, self._paging, make, deadline)
-        return BrowseAnswer(page.messages, f"{asked}.{page.last}" if page.more else "")
+        return await self._routing.found(name, browse, deadline)
 
     async def census(self, name: str, deadline: Millis) -> CensusAnswer:
-        def make(queue: QueueId) -> CensusRequest:
-            return CensusRequest(queue, AGES, TOP_GROUPS)
+        async def census(resource: Resource, _: bool) -> CensusAnswer:
+            request = CensusRequest(QueueId(resource.id), AGES, TOP_GROUPS)
+            found = await self._routing.on_all(resource, self._counting, request, deadline)
+            return _summed([answer for _, answer in found])
 
-        return await self._routing.on_queue(name, self._counting, make, deadline)
+        return await self._routing.found(name, census, deadline)
 
     async def _page_here(self, group: GroupId, wanted: PageRequest, deadline: Millis) -> PageAnswer:
         """Raises QueueNotFound, DataCorrupt, and what a query raises."""
@@ -188,12 +201,30 @@ class Browsing:
         return Millis(deadline - self._groups.clock.monotonic())
 
 
-def _read_token(token: str) -> tuple[QueueId, int]:
-    """Raises InvalidArgument."""
+def _summed(found: Sequence[CensusAnswer]) -> CensusAnswer:
+    """Of the groups of one queue, the home group first."""
+    home = found[0]
+    if len(found) == 1:
+        return home
+    ages = {
+        state: [sum(counts) for counts in zip(*(each.ages[state] for each in found), strict=True)]
+        for state in home.ages
+    }
+    groups: dict[str, tuple[int, int]] = {}
+    for each in found:
+        for name, waiting, in_flight in each.groups:
+            others = groups.get(name, (0, 0))
+            groups[name] = others[0] + waiting, others[1] + in_flight
+    most = sorted(groups.items(), key=lambda item: (-sum(item[1]), item[0]))[:TOP_GROUPS]
+    return CensusAnswer(home.bounds, ages, [(name, *counts) for name, counts in most], home.at)
+
+
+def _read_token(token: str) -> tuple[QueueId, GroupId, int]:
+    """Of which queue, in which group to go on, and after which key. Raises InvalidArgument."""
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise InvalidArgument(f"page token {token[:_SHOWN]!r} is none: use it exactly as received, or leave it out")
-    return QueueId(int(match[1])), int(match[2])
+    return QueueId(int(match[1])), GroupId(int(match[2])), int(match[3])
 
 
 def _browsed(group: GroupId, each: Browsed, message: Message, deduplication: str) -> BrowsedMessage:

@@ -1,8 +1,9 @@
 """Compares the directory with reality and closes the gap, one step at a time.
 
 Runs on every node. Everywhere it keeps this node's entry and picture of the cluster current; on the directory's leader
-it also gives a new cluster its first content and finishes creations and deletions that were interrupted; and each
-leader gives back what another node should lead. All steps may be repeated, and may run on two nodes at a time.
+it also gives a new cluster its first content, finishes creations and deletions that were interrupted, and tends what is
+on its way to other groups; and each leader gives back what another node should lead. All steps may be repeated, and may
+run on two nodes at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from broker.services.topology import Topology
 _logger = logging.getLogger(__name__)
 
 Finish = Callable[[Resource, Millis], Awaitable[None]]
+Tend = Callable[[WallMillis, Callable[[], Millis]], Awaitable[None]]
 
 
 class ControllerSettings(msgspec.Struct, frozen=True):
@@ -42,8 +44,8 @@ class ControllerSettings(msgspec.Struct, frozen=True):
 
 
 class Controller:
-    """``finish`` by kind of resource. ``me``: this node as it should stand in the directory; ``nodes`` and ``groups``:
-    the first content of a new cluster."""
+    """``finish`` by kind of resource. ``tend``: one step with what is on its way to other groups. ``me``: this node as
+    it should stand in the directory; ``nodes`` and ``groups``: the first content of a new cluster."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Controller:
         topology: Topology,
         me: Node,
         finish: Mapping[str, Finish],
+        tend: Tend,
         pause: Pause,
         settings: ControllerSettings,
     ) -> None:
@@ -60,6 +63,7 @@ class Controller:
         self._topology = topology
         self._me = me
         self._finish = finish
+        self._tend = tend
         self._pause = pause
         self._settings = settings
         self._first_nodes = topology.nodes
@@ -87,6 +91,7 @@ class Controller:
         if topology.nodes and self._me not in topology.nodes:
             await self._directory.tell(RegisterNode(self._me), self._deadline())
         await self._give_back_one()
+        await self._directory.follow(self._deadline())
 
     async def _lead_directory(self) -> None:
         if not self._bootstrapped:
@@ -104,6 +109,7 @@ class Controller:
                 _logger.warning(
                     "controller: %s %s is still %s: %s", resource.kind, resource.name, resource.state, error
                 )
+        await self._tend(before, self._deadline)
 
     async def _give_back_one(self) -> None:
         """Hand one leadership to the replica that should have it, if that one is well and willing."""

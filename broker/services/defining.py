@@ -5,6 +5,8 @@ This room must not know how a queue comes into being over two groups, nor how it
 
 from __future__ import annotations
 
+import msgspec
+
 from broker.base.errors import QueueNotFound, RedriveTargetInvalid
 from broker.base.ids import QueueId
 from broker.base.instants import Millis
@@ -26,6 +28,7 @@ from broker.services.administering import (
 )
 from broker.services.lifecycle import Lifecycle
 from broker.services.locating import Locator
+from broker.services.restriping import Restriping
 from broker.services.routing import Routing
 from broker.services.targets import Targets
 from broker.services.use_cases import UseCase
@@ -37,17 +40,19 @@ class Defining:
         locator: Locator,
         routing: Routing,
         lifecycle: Lifecycle,
+        restriping: Restriping,
         administering: Administering,
         targets: Targets,
     ) -> None:
         self._locator = locator
         self._routing = routing
         self._lifecycle = lifecycle
+        self._restriping = restriping
         self._targets = targets
         self._updating = UseCase("queues.update", UpdateRequest, Nothing, administering.update)
         locator.serve(self._updating)
 
-    async def create(self, name: str, changes: AttributeChanges, deadline: Millis) -> bool:
+    async def create(self, name: str, changes: AttributeChanges, deadline: Millis, beside: str = "") -> bool:
         """With defaults for what ``changes`` leaves out; whether it is new."""
         check_queue_name(name)
         attributes = changes.applied_to(QueueAttributes())
@@ -55,10 +60,10 @@ class Defining:
         check_attributes_fit(name, attributes)
         target = None
         if attributes.redrive is not None:
-            if await self._lifecycle.exists(name, attributes, deadline):
+            if not beside and await self._lifecycle.exists(name, attributes, deadline, changes.stripes):
                 return False  # whatever has become of its dead-letter queue since
             target = await self._target(name, attributes.redrive, deadline)
-        return await self._lifecycle.create(name, attributes, target, deadline)
+        return await self._lifecycle.create(name, attributes, target, deadline, changes.stripes, beside)
 
     async def update(self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None) -> None:
         check_queue_attributes(changes.applied_to(QueueAttributes()))
@@ -67,10 +72,28 @@ class Defining:
             check_queue_name(name)
             target = await self._target(name, changes.redrive, deadline)
 
-        def make(queue: QueueId, own: RequestId) -> UpdateRequest:
-            return UpdateRequest(queue, changes, own, target)
+        others = msgspec.structs.replace(changes, stripes=None)
+        if changes.stripes is not None:
+            if others != AttributeChanges():
+                await self._must_fit(name, changes, deadline)
+            await self._restriping.restripe(name, changes.stripes, deadline)
+            if others == AttributeChanges():
+                return
 
-        await self._routing.once(name, self._updating, make, deadline, request)
+        def make(queue: QueueId, own: RequestId) -> UpdateRequest:
+            return UpdateRequest(queue, others, own, target)
+
+        async def tell_home() -> None:
+            await self._routing.once(name, self._updating, make, deadline, request)
+
+        await self._restriping.tell(name, tell_home, deadline)
+
+    async def _must_fit(self, name: str, changes: AttributeChanges, deadline: Millis) -> None:
+        """Before the first of several steps is taken. Raises as ``update``."""
+        found = await self._routing.on_queue(name, self._lifecycle.describing, DescribeRequest, deadline)
+        attributes = changes.applied_to(found.queue.attributes)
+        check_queue_attributes(attributes)
+        check_attributes_fit(name, attributes)
 
     async def _target(self, source: str, policy: RedrivePolicy, deadline: Millis) -> Target:
         """Raises RedriveTargetInvalid, RedriveNotAllowed."""

@@ -6,7 +6,7 @@ mean to whoever exchanges them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -23,12 +23,12 @@ from broker.services import handles
 from broker.services.directory import Directory
 from broker.services.judging import judge
 from broker.services.lifecycle import KIND, no_such_queue
-from broker.services.locating import Locator
 from broker.services.outgoing import Outgoing, Packed
 from broker.services.replies import Failures, accepted_as
-from broker.services.request_ids import RequestIds
+from broker.services.routing import Routing
 from broker.services.sending import ROOM, SendAnswer, describe, must_answer
 from broker.services.sent import Part, SendResult, sent
+from broker.services.striping import stripe_of_message_group
 from broker.services.use_cases import UseCase
 
 
@@ -43,13 +43,12 @@ class ExchangeRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Exchanging:
-    def __init__(self, groups: Groups, locator: Locator, directory: Directory, request_ids: RequestIds) -> None:
+    def __init__(self, groups: Groups, routing: Routing, directory: Directory) -> None:
         self._groups = groups
-        self._locator = locator
+        self._routing = routing
         self._directory = directory
-        self._request_ids = request_ids
         self._exchanging = UseCase("queues.exchange", ExchangeRequest, SendAnswer, self._exchange_here)
-        locator.serve(self._exchanging)
+        routing.locator.serve(self._exchanging)
 
     async def exchange(
         self,
@@ -64,12 +63,11 @@ class Exchanging:
         check_queue_name(delete_from)
         _must_take_all(outgoing.refused)
         check_batch(len(receipt_handles))
-        own = request or self._request_ids.take()
-        try:
-            answer = await self._exchange(name, outgoing.packed, delete_from, receipt_handles, deadline, own)
-        finally:
-            if request is None:
-                self._request_ids.give_back(own)
+
+        async def under(own: RequestId) -> SendAnswer:
+            return await self._exchange(name, outgoing.packed, delete_from, receipt_handles, deadline, own)
+
+        answer = await self._routing.under(request, under)
         return sent(outgoing, is_fifo(name), (Part(answer, outgoing.places),))
 
     async def _exchange(
@@ -86,18 +84,21 @@ class Exchanging:
         while True:
             to = await self._located(name, anew, deadline)
             source = await self._located(delete_from, anew, deadline)
-            if to.group == source.group:
-                held = _decoded(receipt_handles, QueueId(source.id))
+            held = _decoded(receipt_handles, QueueId(source.id))
+            holding = {handles.group_of(handle) or source.group for handle in receipt_handles}
+            taking = _taking(to, packed)
+            group = next(iter(holding))
+            if holding == {group} and group in taking:
                 wanted = ExchangeRequest(QueueId(to.id), packed, QueueId(source.id), held, request)
                 try:
-                    return await self._locator.on_leader(to.group, self._exchanging, wanted, deadline)
+                    return await self._routing.locator.on_leader(group, self._exchanging, wanted, deadline)
                 except QueueNotFound:
                     if anew:
                         raise
             elif anew:
                 raise DifferentGroups(
-                    f"queue {name!r} lives in group {to.group} and {delete_from!r} in group {source.group}, one step "
-                    "works within one group: create one of them anew beside the other"
+                    f"queue {name!r} lives in group {_listed(to.groups)} and {delete_from!r} in group "
+                    f"{_listed(holding)}, one step works within one group: create one of them anew beside the other"
                 )
             anew = True
 
@@ -121,6 +122,18 @@ class Exchanging:
         reply = accepted_as(Sent, await groups.propose(group, ROOM, exchange, remaining, wanted.request))
         must_answer(reply, command)
         return SendAnswer(group, reply.index, reply.count, reply.at, (), reply.duplicates)
+
+
+def _taking(queue: Resource, packed: Packed) -> set[GroupId]:
+    """The groups in which the queue may take all of these messages."""
+    if not is_fifo(queue.name) or not queue.stripes:
+        return set(queue.groups)
+    chosen = {stripe_of_message_group(queue.stripes, message_group) for message_group in packed.groups or [""]}
+    return chosen if len(chosen) == 1 else set()
+
+
+def _listed(groups: Iterable[GroupId]) -> str:
+    return " and ".join(map(str, sorted(groups)))
 
 
 def _must_take_all(refused: Failures) -> None:

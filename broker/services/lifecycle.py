@@ -12,13 +12,14 @@ from contextlib import suppress
 
 import msgspec
 
-from broker.base.errors import CallerError, QueueExists, QueueNotFound, Unavailable
+from broker.base.errors import CallerError, PurgeInProgress, QueueExists, QueueNotFound, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
 from broker.base.instants import Millis
 from broker.base.limits import DEFAULT_FIFO_STRIPES
 from broker.domain.directory.commands import ActivateResource, ForgetResource, Resource, RetireResource
 from broker.domain.queues.commands import CreateQueue, DeleteQueue, PurgeQueue, UpdateQueue
 from broker.domain.queues.model import PER_MESSAGE_GROUP, QueueAttributes, Target, is_fifo
+from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
 from broker.services.administering import Administering, DescribeRequest, Description, Nothing, TellRequest
 from broker.services.directory import Directory
@@ -44,12 +45,15 @@ class Lifecycle:
         locator.serve(self.describing)
 
     async def exists(
-        self, name: str, attributes: QueueAttributes, deadline: Millis, stripes: int | None = None
+        self, name: str, attributes: QueueAttributes, deadline: Millis, stripes: int | None = None, beside: str = ""
     ) -> bool:
-        """Raises QueueExists when there is one with other attributes. ``stripes`` as in ``create``."""
+        """Raises QueueExists when there is one with other attributes, or elsewhere. ``stripes`` and ``beside`` as in
+        ``create``."""
         resource = await self._directory.find(KIND, name, deadline)
         if resource is None or resource.state != "active":
             return False
+        if beside:
+            await self._must_be_beside(resource, beside, deadline)
         await self._must_equal(resource, attributes, stripes, deadline)
         return True
 
@@ -121,6 +125,15 @@ class Lifecycle:
         """Where it is gone already, or has never been, nothing happens."""
         await all_of(self._drop_in_one(group, queue, deadline) for group in groups)
 
+    async def purge(self, resource: Resource, request: RequestId, deadline: Millis) -> None:
+        """In all groups of the queue. Raises PurgeInProgress when that is so in all of them: in some it is when an
+        earlier call did not reach the others."""
+        groups = resource.groups + resource.draining
+        command = TellRequest(PurgeQueue(QueueId(resource.id)), request)
+        refused = await all_of(self._purge_in_one(resource, group, command, deadline) for group in groups)
+        if None not in refused:
+            raise next(error for error in refused if error is not None)
+
     async def described(self, group: GroupId, queue: QueueId, deadline: Millis) -> Description | None:
         """None where it is not."""
         try:
@@ -132,6 +145,18 @@ class Lifecycle:
         self, group: GroupId, command: CreateQueue | UpdateQueue | DeleteQueue | PurgeQueue, deadline: Millis
     ) -> None:
         await self._locator.on_leader(group, self.telling, TellRequest(command), deadline)
+
+    async def _purge_in_one(
+        self, resource: Resource, group: GroupId, command: TellRequest, deadline: Millis
+    ) -> PurgeInProgress | None:
+        try:
+            await self._locator.on_leader(group, self.telling, command, deadline)
+        except PurgeInProgress as error:
+            return error
+        except QueueNotFound:
+            if group not in resource.draining:
+                raise
+        return None
 
     async def _drop(self, resource: Resource, deadline: Millis) -> None:
         """The groups are looked up when nobody can change them any more."""

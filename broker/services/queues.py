@@ -1,26 +1,24 @@
 """Queues as the front doors see them: one object, one method per use case, by the queue's name, on any node.
 
-Each call is checked, admitted, located, carried out on the leader of the queue's group and answered. Deadlines are
+Each call is checked, admitted, located, carried out on the leaders of the queue's groups and answered. Deadlines are
 instants of this node's monotonic clock in milliseconds. A call given a ``request`` id may be repeated under it, here or
 on another node, and takes effect once. This room must not know who calls: protobuf and HTTP stop above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from broker.base.errors import InvalidArgument
 from broker.base.ids import QueueId
-from broker.base.instants import SECOND, Millis
+from broker.base.instants import SECOND, Millis, WallMillis
 from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
-from broker.domain.queues.commands import PurgeQueue, Results
 from broker.domain.queues.message_validation import check_attempt
 from broker.domain.queues.model import is_fifo
 from broker.domain.queues.validation import (
-    check_batch,
     check_max_messages,
     check_queue_name,
     check_receive_wait,
@@ -33,7 +31,6 @@ from broker.services.administering import (
     AttributeChanges,
     DescribeRequest,
     Description,
-    TellRequest,
 )
 from broker.services.admission import Admission
 from broker.services.browsing import BrowseAnswer, BrowseRequest, Browsing, CensusAnswer
@@ -42,28 +39,22 @@ from broker.services.defining import Defining
 from broker.services.directory import Directory
 from broker.services.dwell import DwellTimes
 from broker.services.exchanging import Exchanging
+from broker.services.gathering import Gathering
 from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
 from broker.services.locating import Locator
 from broker.services.moving import MoveDescription, MoveTasks
 from broker.services.outgoing import Outgoing
-from broker.services.receiving import (
-    ReceiveAnswer,
-    ReceiveRequest,
-    Receiving,
-    ReplayAnswer,
-    ReplayRequest,
-    WaitAnswer,
-    WaitRequest,
-)
+from broker.services.receiving import ReceiveAnswer, ReceiveRequest, Receiving, ReplayAnswer
 from broker.services.replies import Failures
 from broker.services.request_ids import RequestIds
+from broker.services.restriping import Restriping
 from broker.services.routing import Routing
 from broker.services.scheduling import Scheduling
-from broker.services.sending import SendAnswer, Sending, SendRequest
-from broker.services.sent import Part, SendResult, sent
-from broker.services.settling import Batch, ChangeRequest, DeleteRequest, Settling
+from broker.services.sent import SendResult, sent
+from broker.services.settlements import Settlements
+from broker.services.spreading import Spreading
+from broker.services.striping import Turns, summed
 from broker.services.targets import Targets
-from broker.services.use_cases import UseCase
 
 _WAIT_MARGIN = Millis(5 * SECOND)
 """What a receive may take beyond its wait."""
@@ -94,34 +85,26 @@ class QueueService:
         administering = Administering(groups)
         self._lifecycle = Lifecycle(groups, locator, directory, administering)
         targets = Targets(directory)
-        self._defining = Defining(locator, self._routing, self._lifecycle, administering, targets)
+        self._restriping = Restriping(groups, directory, self._lifecycle)
+        self._defining = Defining(locator, self._routing, self._lifecycle, self._restriping, administering, targets)
         self._move_tasks = MoveTasks(groups, locator, directory, targets, request_ids)
         self._scheduling = Scheduling(groups, locator, self._routing)
-        self._exchanging = Exchanging(groups, locator, directory, request_ids)
+        self._exchanging = Exchanging(groups, self._routing, directory)
         self._browsing = Browsing(groups, locator, self._routing, contents)
-        sending, receiving, settling = Sending(groups), Receiving(groups, contents, dwell_times), Settling(groups)
-        self._sending = UseCase("queues.send", SendRequest, SendAnswer, sending.send)
-        self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
-        self._waiting = UseCase("queues.wait", WaitRequest, WaitAnswer, receiving.wait)
-        self._replaying = UseCase("queues.replay", ReplayRequest, ReplayAnswer, receiving.replay)
-        self._deleting = UseCase("queues.delete", DeleteRequest, Results, settling.delete)
-        self._changing = UseCase("queues.change_visibility", ChangeRequest, Results, settling.change_visibility)
-        locator.serve(self._sending)
-        locator.serve(self._receiving)
-        locator.serve(self._waiting)
-        locator.serve(self._replaying)
-        locator.serve(self._deleting)
-        locator.serve(self._changing)
+        turns = Turns(groups)
+        self._spreading = Spreading(groups, self._routing, turns)
+        self._gathering = Gathering(groups, self._routing, turns, Receiving(groups, contents, dwell_times))
+        self._settlements = Settlements(groups, self._routing)
 
     # --- queues as a whole
 
-    async def create(self, name: str, changes: AttributeChanges, deadline: Millis) -> bool:
-        """With defaults for what ``changes`` leaves out; whether it is new.
+    async def create(self, name: str, changes: AttributeChanges, deadline: Millis, beside: str = "") -> bool:
+        """With defaults for what ``changes`` leaves out; whether it is new. ``beside``: in the group of that queue.
 
         Raises InvalidName, InvalidArgument, NotForStandard, RedriveTargetInvalid, RedriveNotAllowed, QueueExists (with
-        other attributes).
+        other attributes, or in another group), QueueNotFound (for ``beside``).
         """
-        return await self._routing.admitted(0, self._defining.create(name, changes, deadline))
+        return await self._routing.admitted(0, self._defining.create(name, changes, deadline, beside))
 
     async def update(
         self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None = None
@@ -138,10 +121,13 @@ class QueueService:
     async def purge(self, name: str, deadline: Millis, request: RequestId | None = None) -> None:
         """Drop every message sent before. Raises InvalidName, QueueNotFound, PurgeInProgress."""
 
-        def make(queue: QueueId, own: RequestId) -> TellRequest:
-            return TellRequest(PurgeQueue(queue), own)
+        async def under(own: RequestId) -> None:
+            async def purge(resource: Resource, _: bool) -> None:
+                await self._lifecycle.purge(resource, own, deadline)
 
-        await self._routing.admitted(0, self._routing.once(name, self._lifecycle.telling, make, deadline, request))
+            await self._routing.found(name, purge, deadline)
+
+        await self._routing.admitted(0, self._routing.under(request, under))
 
     async def names(self, prefix: str, after: str, limit: int, deadline: Millis) -> Page:
         """Names of queues, ascending, that start with ``prefix`` and come after ``after``; at most ``limit``."""
@@ -151,13 +137,23 @@ class QueueService:
         return Page(tuple(resource.name for resource in found.resources), found.more)
 
     async def describe(self, name: str, deadline: Millis) -> Description:
-        """Attributes and exact counts, as one strong read. Raises InvalidName, QueueNotFound."""
-        call = self._routing.on_queue(name, self._lifecycle.describing, DescribeRequest, deadline)
-        return await self._routing.admitted(0, call)
+        """Attributes and exact counts, a strong read in each of its groups. Raises InvalidName, QueueNotFound."""
+
+        async def describe(resource: Resource, _: bool) -> Description:
+            question = DescribeRequest(QueueId(resource.id))
+            found = await self._routing.on_all(resource, self._lifecycle.describing, question, deadline)
+            return summed(resource, [description for _, description in found])
+
+        return await self._routing.admitted(0, self._routing.found(name, describe, deadline))
 
     async def finish(self, resource: Resource, deadline: Millis) -> None:
         """Bring a creation or deletion that was interrupted to its end; for the controller."""
         await self._lifecycle.finish(resource, deadline)
+
+    async def tend(self, before: WallMillis, deadline: Callable[[], Millis]) -> None:
+        """One step with every queue on its way to other groups; for the controller. What nobody has touched since
+        ``before`` counts as interrupted."""
+        await self._restriping.tend(before, deadline)
 
     # --- messages
 
@@ -165,18 +161,13 @@ class QueueService:
         self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None
     ) -> SendResult:
         """Returns when a quorum has synced the messages. Raises InvalidName, QueueNotFound."""
-        packed = outgoing.packed
-
-        def make(queue: QueueId, own: RequestId) -> SendRequest:
-            return SendRequest(queue, packed, own)
-
-        size = len(packed.messages)
+        size = len(outgoing.packed.messages)
         self._admission.enter(size)
         try:
-            answer = await self._routing.once(name, self._sending, make, deadline, request)
+            parts = await self._spreading.send(name, outgoing, deadline, request)
         finally:
             self._admission.leave(size)
-        return sent(outgoing, is_fifo(name), (Part(answer, outgoing.places),))
+        return sent(outgoing, is_fifo(name), parts)
 
     async def receive(
         self,
@@ -206,7 +197,7 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
             return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own, attempt)
 
-        return await self._routing.admitted(0, self._routing.once(name, self._receiving, make, deadline, request))
+        return await self._routing.admitted(0, self._gathering.receive(name, make, deadline, request))
 
     async def cancel(
         self, name: str, message_ids: Sequence[bytes], deadline: Millis, request: RequestId | None = None
@@ -248,11 +239,7 @@ class QueueService:
 
         Raises InvalidName, QueueNotFound.
         """
-
-        def make(queue: QueueId) -> WaitRequest:
-            return WaitRequest(queue, wait)
-
-        return (await self._routing.on_queue(name, self._waiting, make, deadline)).visible
+        return await self._gathering.wait(name, wait, deadline)
 
     async def must_exist(self, name: str, deadline: Millis) -> None:
         """Raises InvalidName, QueueNotFound. Afterwards this node knows where the queue is."""
@@ -269,27 +256,14 @@ class QueueService:
         """
         if visibility_timeout is not None:
             check_visibility_timeout(visibility_timeout)
-
-        def make(queue: QueueId) -> ReplayRequest:
-            return ReplayRequest(queue, session, after, visibility_timeout)
-
-        return await self._routing.admitted(0, self._routing.on_queue(name, self._replaying, make, deadline))
+        call = self._gathering.replay(name, session, after, visibility_timeout, deadline)
+        return await self._routing.admitted(0, call)
 
     async def delete_messages(
         self, name: str, receipt_handles: Sequence[bytes], deadline: Millis, request: RequestId | None = None
     ) -> Failures:
         """The entries that failed. Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound."""
-        check_batch(len(receipt_handles))
-        batch: Batch | None = None
-
-        def make(queue: QueueId) -> DeleteRequest:
-            nonlocal batch
-            batch = Batch(receipt_handles, queue)
-            return DeleteRequest(queue, tuple(batch.handles), request)
-
-        results = await self._routing.admitted(0, self._routing.on_queue(name, self._deleting, make, deadline))
-        assert batch is not None
-        return batch.failures(results)
+        return await self._routing.admitted(0, self._settlements.delete(name, receipt_handles, deadline, request))
 
     async def change_visibility(
         self,
@@ -303,17 +277,8 @@ class QueueService:
 
         Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
         """
-        check_batch(len(receipt_handles))
-        batch: Batch | None = None
-
-        def make(queue: QueueId, own: RequestId) -> ChangeRequest:
-            nonlocal batch
-            batch = Batch(receipt_handles, queue, lambda place: check_visibility_timeout(timeouts[place]))
-            return ChangeRequest(queue, tuple(batch.handles), tuple(timeouts[place] for place in batch.places), own)
-
-        results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, request))
-        assert batch is not None
-        return batch.failures(results)
+        call = self._settlements.change_visibility(name, receipt_handles, timeouts, deadline, request)
+        return await self._routing.admitted(0, call)
 
     async def give_back(self, name: str, receipt_handles: Sequence[bytes], deadline: Millis) -> Failures:
         """Make visible again what was received and reached nobody: it does not count as received. The entries that
@@ -321,17 +286,9 @@ class QueueService:
 
         Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
         """
-        check_batch(len(receipt_handles))
-        batch: Batch | None = None
-
-        def make(queue: QueueId, own: RequestId) -> ChangeRequest:
-            nonlocal batch
-            batch = Batch(receipt_handles, queue)
-            return ChangeRequest(queue, tuple(batch.handles), (Millis(0),) * len(batch.handles), own, uncounted=True)
-
-        results = await self._routing.admitted(0, self._routing.once(name, self._changing, make, deadline, None))
-        assert batch is not None
-        return batch.failures(results)
+        now = [Millis(0)] * len(receipt_handles)
+        call = self._settlements.change_visibility(name, receipt_handles, now, deadline, None, uncounted=True)
+        return await self._routing.admitted(0, call)
 
     # --- moves of dead letters
 

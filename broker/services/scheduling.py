@@ -43,29 +43,41 @@ class Scheduling:
         check_batch(len(message_ids))
         batch = _Batch(message_ids)
 
-        def make(queue: QueueId, own: RequestId) -> CancelRequest:
-            return CancelRequest(queue, tuple(batch.messages), own)
+        async def under(own: RequestId) -> Failures:
+            async def of_one(queue: QueueId, group: GroupId, places: Sequence[int]) -> Failures:
+                wanted = CancelRequest(queue, tuple(batch.messages[place] for place in places), own)
+                results = await self._routing.locator.on_leader(group, self._cancelling, wanted, deadline)
+                return tuple((places[position], refusal) for position, refusal in results.refused)
 
-        return batch.failures(await self._routing.once(name, self._cancelling, make, deadline, request))
+            named = [GroupId(message.group) for message in batch.messages]
+            return await self._routing.divided(name, named, of_one, gone, deadline)
+
+        def gone(_: QueueId, __: GroupId, places: Sequence[int]) -> Failures:
+            if is_fifo(name):
+                raise _not_for_fifo(name)
+            return tuple((place, _not_in(name, batch.messages[place])) for place in places)
+
+        return batch.failures(await self._routing.under(request, under))
 
     async def _cancel_here(self, group: GroupId, wanted: CancelRequest, deadline: Millis) -> Results:
         """Raises QueueNotFound, NotForFifo, and what proposing raises."""
         described = describe(self._groups, group, wanted.queue)  # a refusal would be remembered under the id
         if is_fifo(described.name):
-            raise NotForFifo(f"FIFO queue {described.name!r} schedules no messages, so there is nothing to cancel")
-        here = [place for place, message in enumerate(wanted.messages) if message.group == group]
-        refused = {
-            place: Refusal(NotScheduled.code, f"message {message} is not in queue {described.name!r}")
-            for place, message in enumerate(wanted.messages)
-            if message.group != group
-        }
-        if here:
-            messages = tuple((wanted.messages[place].index, wanted.messages[place].slot) for place in here)
-            remaining = Millis(deadline - self._groups.clock.monotonic())
-            command = Cancel(wanted.queue, messages)
-            reply = await self._groups.propose(group, ROOM, command, remaining, wanted.request)
-            refused |= {here[position]: refusal for position, refusal in accepted_as(Results, reply).refused}
-        return Results(tuple(sorted(refused.items())))
+            raise _not_for_fifo(described.name)
+        if not wanted.messages:
+            return Results()
+        command = Cancel(wanted.queue, tuple((message.index, message.slot) for message in wanted.messages))
+        remaining = Millis(deadline - self._groups.clock.monotonic())
+        reply = await self._groups.propose(group, ROOM, command, remaining, wanted.request)
+        return accepted_as(Results, reply)
+
+
+def _not_for_fifo(name: str) -> NotForFifo:
+    return NotForFifo(f"FIFO queue {name!r} schedules no messages, so there is nothing to cancel")
+
+
+def _not_in(name: str, message: MessageId) -> Refusal:
+    return Refusal(NotScheduled.code, f"message {message} is not in queue {name!r}")
 
 
 class _Batch:
@@ -83,6 +95,6 @@ class _Batch:
             else:
                 self._places.append(place)
 
-    def failures(self, results: Results) -> Failures:
-        far = [(self._places[position], refusal) for position, refusal in results.refused]
+    def failures(self, refused: Failures) -> Failures:
+        far = [(self._places[position], refusal) for position, refusal in refused]
         return tuple(sorted(self._refused + far))
