@@ -55,12 +55,14 @@ class Defining:
     async def create(self, name: str, changes: AttributeChanges, deadline: Millis, beside: str = "") -> bool:
         """With defaults for what ``changes`` leaves out; whether it is new."""
         check_queue_name(name)
+        if beside:
+            check_queue_name(beside)
         attributes = changes.applied_to(QueueAttributes())
         check_queue_attributes(attributes)
         check_attributes_fit(name, attributes)
         target = None
         if attributes.redrive is not None:
-            if not beside and await self._lifecycle.exists(name, attributes, deadline, changes.stripes):
+            if await self._lifecycle.exists(name, attributes, deadline, changes.stripes, beside):
                 return False  # whatever has become of its dead-letter queue since
             target = await self._target(name, attributes.redrive, deadline)
         return await self._lifecycle.create(name, attributes, target, deadline, changes.stripes, beside)

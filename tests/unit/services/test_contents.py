@@ -8,8 +8,8 @@ import pytest
 from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index, QueueId
 from broker.base.instants import WallMillis
-from broker.domain.queues.commands import DeleteQueue, Send
-from broker.domain.queues.model import Message
+from broker.domain.queues.commands import Arrival, Arrive, Delete, DeleteQueue, Exchange, Send
+from broker.domain.queues.model import Message, Origin
 from broker.machine import envelope
 from broker.machine.envelope import Envelope
 from broker.services.contents import Content, Contents
@@ -88,6 +88,39 @@ def test_an_entry_that_was_dropped_is_none_and_asked_for_again() -> None:
     assert contents.of_entry(ONE, 7) is None
     assert contents.of_entry(ONE, 7) is None
     assert log.reads == [7, 7]
+
+
+def test_an_entry_tells_what_its_messages_were_deduplicated_by_and_where_they_were_before() -> None:
+    log = CountingLog()
+    origin = Origin("orders", QueueId(1), ONE, b"i" * 16, WallMillis(5), 3)
+    raw = msgspec.Raw(_encode([Message(b"a", (), origin), Message(b"b")]))
+    send = Send(QueueId(1), 2, 1, None, raw, deduplication=("x", "y"))
+    log.put(1, send)
+    log.put(2, Exchange(QueueId(1), send, Delete(QueueId(2), ())))
+    arrivals = tuple(Arrival(number, QueueId(1), 1, "g", identity) for number, identity in ((4, "x"), (5, "")))
+    log.put(3, Arrive(GroupId(2), 0, arrivals, raw))
+    log.add(4, b"a", b"b")
+    contents = Contents(log)  # type: ignore[arg-type]
+
+    found = [contents.of_entry(ONE, index) for index in (1, 2, 3, 4)]
+
+    assert [bodies(each) for each in found] == [[b"a", b"b"]] * 4
+    assert [each.messages[0].origin for each in found if each] == [origin, origin, origin, None]
+    assert [[each.deduplication_of(slot) for slot in (0, 1)] for each in found if each] == [
+        ["x", "y"],
+        ["x", "y"],
+        ["x", ""],
+        ["", ""],
+    ]
+
+
+def test_whether_an_answer_costs_a_reading_can_be_asked_before() -> None:
+    log = CountingLog()
+    log.add(1, b"a")
+    contents = Contents(log)  # type: ignore[arg-type]
+    before = contents.keeps(ONE, 1)
+    contents.of_entry(ONE, 1)
+    assert (before, contents.keeps(ONE, 1), contents.keeps(ONE, 2)) == (False, True, False)
 
 
 def test_what_is_no_send_is_corrupt() -> None:

@@ -9,6 +9,7 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import FindResource, ForgetResource, PlaceResource, Resource, RetireResource
 from broker.domain.queues.commands import CreateQueue, DeleteQueue
+from broker.domain.queues.model import RedrivePolicy
 from broker.domain.queues.questions import AllQueues
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
@@ -57,6 +58,31 @@ async def test_queues_spread_over_the_groups() -> None:
 
     groups = [(await services.queues.describe(f"queue-{number}", soon(cluster))).group for number in range(6)]
     assert sorted(groups) == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("changes", [NO_CHANGES, AttributeChanges(redrive=RedrivePolicy("queue-1", 3))])
+async def test_a_queue_is_created_beside_another_one(changes: AttributeChanges) -> None:
+    cluster = FakeCluster(groups=3)
+    services = await one_node(cluster)
+    queues = services.queues
+    for number in range(4):
+        await queues.create(f"queue-{number}", NO_CHANGES, soon(cluster))
+
+    assert await queues.create("orders", changes, soon(cluster), beside="queue-0")
+    assert not await queues.create("orders", changes, soon(cluster), beside="queue-0")
+
+    groups = [(await queues.describe(name, soon(cluster))).group for name in ("orders", "queue-0", "queue-1")]
+    assert groups[0] == groups[1] != groups[2]
+    with pytest.raises(QueueExists, match="queue-1"):
+        await queues.create("orders", changes, soon(cluster), beside="queue-1")
+
+
+async def test_a_queue_beside_which_another_one_is_to_be_created_must_exist() -> None:
+    cluster, services = await with_queue()
+    with pytest.raises(QueueNotFound, match="'unknown'"):
+        await services.queues.create("other", NO_CHANGES, soon(cluster), beside="unknown")
+    with pytest.raises(InvalidName):
+        await services.queues.create("other", NO_CHANGES, soon(cluster), beside="a b")
 
 
 @pytest.mark.parametrize(
