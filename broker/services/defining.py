@@ -68,10 +68,10 @@ class Defining:
         return await self._lifecycle.create(name, attributes, target, deadline, changes.stripes, beside)
 
     async def update(self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None) -> None:
+        check_queue_name(name)
         check_queue_attributes(changes.applied_to(QueueAttributes()))
         target = None
         if changes.redrive is not None:
-            check_queue_name(name)
             target = await self._target(name, changes.redrive, deadline)
 
         others = msgspec.structs.replace(changes, stripes=None)
