@@ -39,6 +39,13 @@ class Address(msgspec.Struct, frozen=True):
     read: int = 0
 
 
+class Nowhere(msgspec.Struct, frozen=True):
+    """A parcel that no courier could carry anywhere, and why. ``read`` as in Address."""
+
+    refusal: Refusal
+    read: int = 0
+
+
 class Packed(msgspec.Struct, frozen=True):
     """A command that holds the first ``count`` of the parcels asked for."""
 
@@ -52,8 +59,8 @@ class Cargo(Protocol[Item]):
     def leaving(self, after: int, limit: int) -> Sequence[Item]:
         """What is in the outbox with a number above ``after``, ascending, up to ``limit``. Raises NotLeader."""
 
-    def address(self, item: Item) -> Address | Refusal:
-        """A refusal when it cannot go anywhere. Raises DataCorrupt when its content cannot be read, NotLeader."""
+    def address(self, item: Item) -> Address | Nowhere:
+        """Raises DataCorrupt when its content cannot be read, NotLeader."""
 
     def pack(self, items: Sequence[Item], settled: int) -> Packed:
         """Some of the first, at least one. ``settled``: the fate of all that went the same way with lower numbers has
@@ -228,10 +235,10 @@ class Carrying(Generic[Item]):
                 continue
             self._unaddressed.popleft()
             self._addressing.succeeded()
-            if isinstance(address, Refusal):
-                self._fates.append(_Fate(item, None, address))
-                continue
             read += address.read
+            if isinstance(address, Nowhere):
+                self._fates.append(_Fate(item, None, address.refusal))
+                continue
             lane = self._lanes.get(address.group)
             if lane is None:
                 lane = self._lanes[address.group] = _Lane(self._settings)

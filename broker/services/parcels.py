@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -18,11 +17,15 @@ from broker.base.limits import MIB
 from broker.domain.queues.commands import Arrival, Arrive, Refused
 from broker.domain.queues.model import Described, Message, Origin, Target, is_fifo
 from broker.domain.queues.questions import AttributesOf, Leaving, Parcel
-from broker.services.carrying import Address, Packed
+from broker.services.carrying import Address, Nowhere, Packed
 from broker.services.contents import Contents
+from broker.services.striping import stripe_of_message_group
 
 ARRIVE_SIZE = 3 * MIB
 """Bytes of messages in one command, unless the first alone has more."""
+READ_SIZE = 8 * MIB
+"""Bytes of entries read for one command. A message is read with all that were sent with it, so that a few dead letters
+of large batches would hold up whoever sends and receives here."""
 
 Ask = Callable[[Any], Any]
 """Puts a question to the group's machine, as it is here. Raises NotLeader."""
@@ -40,31 +43,35 @@ class QueueParcels:
         parcels: tuple[Parcel, ...] = self._ask(Leaving(after, limit))
         return parcels
 
-    def address(self, item: Parcel) -> Address | Refusal:
+    def address(self, item: Parcel) -> Address | Nowhere:
         target = item.destination
         if target is not None:
             return Address(stripe(target, item.group))
-        message, _ = self._content(item)
+        message, _, read = self._content(item)
         if message.origin is None:
-            return Refusal(
+            refusal = Refusal(
                 NotDeadLetterQueue.code,
                 f"message {MessageId(self._group, item.index, item.slot)} was sent to queue {item.name!r} itself and "
                 "not moved there, so there is nowhere to move it back to: name a destination",
             )
-        return Address(message.origin.group, message.size())
+            return Nowhere(refusal, read)
+        return Address(message.origin.group, read)
 
     def pack(self, items: Sequence[Parcel], settled: int) -> Packed:
         arrivals: list[Arrival] = []
         messages: list[Message] = []
         homes: dict[QueueId, GroupId] = {}
-        total = 0
+        total = read = 0
         for item in items:
+            if read >= READ_SIZE:
+                break
             try:
-                message, deduplication = self._content(item)
+                message, deduplication, newly_read = self._content(item)
             except DataCorrupt:
                 if messages:
                     break
                 raise
+            read += newly_read
             size = message.size()
             if messages and total + size > ARRIVE_SIZE:
                 break
@@ -75,15 +82,16 @@ class QueueParcels:
         command = Arrive(self._group, settled, tuple(arrivals), msgspec.Raw(_encoder.encode(messages)))
         return Packed(command, len(messages))
 
-    def _content(self, item: Parcel) -> tuple[Message, str]:
-        """The message and its deduplication id, or ""."""
+    def _content(self, item: Parcel) -> tuple[Message, str, int]:
+        """The message, its deduplication id or "", and how many bytes had to be read. Raises DataCorrupt."""
+        kept = self._contents.keeps(self._group, item.index)
         content = self._contents.of_entry(self._group, item.index)
         if content is None:
             raise DataCorrupt(
                 f"message {MessageId(self._group, item.index, item.slot)} on its way out of queue {item.name!r} is "
                 f"not in the log: entry {item.index} of group {self._group} is gone"
             )
-        return content.messages[item.slot], content.deduplication_of(item.slot)
+        return content.messages[item.slot], content.deduplication_of(item.slot), 0 if kept else content.size
 
     def _whereto(self, item: Parcel, message: Message, homes: dict[QueueId, GroupId]) -> tuple[QueueId, Origin | None]:
         """The queue it goes to, and what it says there of where it came from: nothing when it comes home."""
@@ -109,9 +117,7 @@ class QueueParcels:
 
 def stripe(target: Target, message_group: str) -> GroupId:
     """Of a FIFO queue, the one that its message group belongs to; of a standard queue, the home group."""
-    if is_fifo(target.name):
-        return target.groups[crc32(message_group.encode()) % len(target.groups)]
-    return target.groups[0]
+    return stripe_of_message_group(target.groups, message_group) if is_fifo(target.name) else target.groups[0]
 
 
 def stale(item: Parcel, refusal: Refusal) -> Target | None:

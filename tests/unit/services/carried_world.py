@@ -10,7 +10,7 @@ import msgspec
 
 from broker.base.errors import DataCorrupt, QueueNotFound, Refusal
 from broker.base.ids import GroupId
-from broker.services.carrying import Address, Carry, Note, Packed
+from broker.services.carrying import Address, Carry, Note, Nowhere, Packed
 
 NOWHERE = GroupId(-1)
 
@@ -58,11 +58,11 @@ class Source:
     def leaving(self, after: int, limit: int) -> Sequence[Box]:
         return [box for number, box in self.outbox.items() if number > after][:limit]
 
-    def address(self, item: Box) -> Address | Refusal:
+    def address(self, item: Box) -> Address | Nowhere:
         if item.read:
             self._must_be_readable(item)
         if item.target == NOWHERE:
-            return Refusal("Nowhere", f"{item.name} goes nowhere")
+            return Nowhere(Refusal("Nowhere", f"{item.name} goes nowhere"), item.read)
         return Address(item.target, item.read)
 
     def pack(self, items: Sequence[Box], settled: int) -> Packed:

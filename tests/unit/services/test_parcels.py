@@ -14,7 +14,7 @@ from broker.domain.queues.commands import Arrive, Refused, Send
 from broker.domain.queues.model import Attribute, Described, Message, Origin, QueueAttributes, Target
 from broker.domain.queues.questions import AttributesOf, Parcel
 from broker.machine import envelope
-from broker.services.carrying import Address
+from broker.services.carrying import Address, Nowhere
 from broker.services.contents import Contents
 from broker.services.parcels import QueueParcels, stale
 
@@ -106,7 +106,8 @@ def test_what_goes_back_goes_to_the_queue_and_group_it_came_from_and_has_no_orig
     log.put(3, [Message(b"body", (), ORIGIN)])
     cargo = parcels(log)
 
-    assert cargo.address(parcel(destination=None)) == Address(ORIGIN.group, 4)
+    assert cargo.address(parcel(destination=None)) == Address(ORIGIN.group, read=len(log.entries[3]))
+    assert cargo.address(parcel(destination=None)) == Address(ORIGIN.group, read=0)
     command, (message,) = unpacked(cargo.pack([parcel(destination=None)], 1).command)
 
     assert (command.arrivals[0].queue, message.origin) == (ORIGIN.id, None)
@@ -115,9 +116,10 @@ def test_what_goes_back_goes_to_the_queue_and_group_it_came_from_and_has_no_orig
 def test_what_came_from_nowhere_cannot_go_back() -> None:
     log = Log()
     log.put(3, [Message(b"body")])
-    refusal = parcels(log).address(parcel(destination=None))
-    assert isinstance(refusal, Refusal)
-    assert refusal.message == (
+    address = parcels(log).address(parcel(destination=None))
+    assert isinstance(address, Nowhere)
+    assert address.read == len(log.entries[3])
+    assert address.refusal.message == (
         f"message {MessageId(HERE, 3, 0)} was sent to queue 'orders' itself and not moved there, so there is nowhere "
         "to move it back to: name a destination"
     )
@@ -141,6 +143,16 @@ def test_a_command_takes_what_fits_into_three_mebibytes_and_one_message_at_least
     log.put(4, [Message(b"x" * 3_100 * KIB)])
     large = msgspec.structs.replace(parcel(), index=4)
     assert cargo.pack([large, parcel(2)], 1).count == 1
+
+
+def test_a_command_reads_no_more_than_eight_mebibytes_of_entries_that_hold_other_messages_too() -> None:
+    log = Log()
+    for index in range(20):
+        log.put(index, [Message(b"small"), Message(b"x" * KIB * KIB)])
+    items = [msgspec.structs.replace(parcel(index + 1), index=index) for index in range(20)]
+    cargo = parcels(log)
+    assert cargo.pack(items, 1).count == 8
+    assert cargo.pack(items, 1).count == 16
 
 
 def test_content_that_cannot_be_read_ends_the_command_before_it() -> None:
