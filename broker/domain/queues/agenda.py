@@ -12,6 +12,13 @@ from heapq import heapify, heappop, heappush
 _SPARE_ENTRIES = 64
 
 
+def earlier(one: int | None, other: int | None) -> int | None:
+    """Of two deadlines, either of which may not exist."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
 class Agenda:
     """``deadline_of`` gives a queue's deadline as it is now; None: it has none, or is gone. Milliseconds."""
 

@@ -98,8 +98,8 @@ class ChangeVisibility(_Command, frozen=True, tag=8):
 
 
 class Cancel(_Command, frozen=True, tag=9):
-    """Withdraws scheduled messages, named by (index, slot). Per message: NotScheduled when it is not waiting for its
-    instant (any more)."""
+    """Withdraws messages that are scheduled or delayed, named by (index, slot). Per message: NotScheduled when it is
+    not waiting for its instant (any more)."""
 
     messages: tuple[tuple[int, int], ...]
 

@@ -176,6 +176,7 @@ def _head(queue: Queue) -> parts.QueueHead:
         duplicates_total=queue.duplicates_total,
         moving=queue.moving,
         moves=tuple(_move(task) for task in queue.moves),
+        purged_index=queue.purged_index,
     )
 
 

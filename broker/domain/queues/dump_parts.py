@@ -61,6 +61,7 @@ class QueueHead(msgspec.Struct, frozen=True, array_like=True, tag=2):
     duplicates_total: int = 0
     moving: int = 0
     moves: tuple[MoveState, ...] = ()
+    purged_index: int = 0
 
 
 class Runs(msgspec.Struct, frozen=True, array_like=True, tag=3):

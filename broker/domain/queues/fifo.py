@@ -73,7 +73,7 @@ class FifoQueue(Queue):
         self.attempts.forget(at)
         known = self.attempts.find(command.attempt)
         if known is not None and timeout and self._unchanged(known):
-            return self._again(known, timeout, at), Picking(self.named, index, at, None), 0
+            return self._again(known, timeout, at), Picking(self.named, index, at, 0, None), 0
         deliveries, picking, visible = super().receive(command, timeout, index, at)
         if deliveries.deliveries:
             keys = tuple(each.index << SLOT_BITS | each.slot for each in deliveries.deliveries)
@@ -83,7 +83,7 @@ class FifoQueue(Queue):
     def withdraw_for_move(self, wanted: int) -> list[tuple[MessageGroup, Row]]:
         taken: list[tuple[MessageGroup, Row]] = []
         bound = self.unripe.first_key()
-        while len(taken) < wanted and (group := self.named.first(self._may_move)) is not None:
+        while len(taken) < wanted and (group := self.named.first(self._is_free)) is not None:
             taken += [(group, row) for row in self.named.withdraw(group, wanted - len(taken), bound)]
             self._await_ripening(group)
         return taken
@@ -110,8 +110,12 @@ class FifoQueue(Queue):
         oldest = self.unripe.oldest_sent()
         return None if oldest is None else oldest + self.attributes.delay
 
+    @property
+    def has_free(self) -> bool:
+        return self.named.first(self._is_free) is not None
+
     def has_visible(self, at: int) -> bool:
-        if self.named.first(self._is_free) is not None:
+        if self.has_free:
             return True
         due = self.next_surfacing()
         return due is not None and due <= at
@@ -146,10 +150,6 @@ class FifoQueue(Queue):
     def _is_free(self, group: MessageGroup) -> bool:
         """Its next message may be handed out."""
         return not group.held and not group.leaving and group.first_key() < self.unripe.first_key()
-
-    def _may_move(self, group: MessageGroup) -> bool:
-        """Its next messages may follow those that are on their way already: they go in order."""
-        return not group.held and group.first_key() < self.unripe.first_key()
 
     def _await_ripening(self, group: MessageGroup) -> None:
         """If the group's next message is delayed."""

@@ -30,6 +30,14 @@ class Lifetimes:
     def next_end(self) -> int | None:
         return self.lanes.next_due()
 
+    def end_of(self, key: int) -> int:
+        """When the message's lifetime ends; 0 when it has none of its own, or that has ended. Asks every lane."""
+        for lifetime, lane in self.lanes.lanes.items():
+            sent = lane.find(key)
+            if sent is not None:
+                return sent + lifetime
+        return 0
+
     def ended(self, at: int) -> Iterator[tuple[int, MessageGroup | None]]:
         """The messages whose lifetime has ended by ``at``, and their named message groups; they are listed no more."""
         if self.lanes.messages:

@@ -14,7 +14,7 @@ from broker.domain.queues.fifo import FifoQueue
 from broker.domain.queues.message_groups import MessageGroup
 from broker.domain.queues.model import is_fifo
 from broker.domain.queues.move_task import MoveTask
-from broker.domain.queues.moving import Moving
+from broker.domain.queues.moving import Moving, running
 from broker.domain.queues.queue import Queue
 from broker.domain.queues.runs import RunList
 from broker.domain.queues.standard import StandardQueue
@@ -75,6 +75,8 @@ class _Loading:
             raise ValueError("the dump of queues is truncated: its end is missing")
         for queue in self._queues.values():
             queue.replan()
+            if running(queue) is not None:
+                self._moving.movers.add(queue.id)
 
     def _fill_outbox(self, part: parts.OutboxItems) -> None:
         outbox = self._moving.outbox
@@ -96,7 +98,7 @@ def _empty_queue(head: parts.QueueHead, in_flight_limit: int) -> Queue:
     queue.groups = head.groups
     queue.target = head.target
     queue.modified_at = head.modified_at
-    queue.purged_at = head.purged_at
+    queue.purged_at, queue.purged_index = head.purged_at, head.purged_index
     queue.suspended_until = head.suspended_until
     queue.sent_total = head.sent_total
     queue.received_total = head.received_total

@@ -28,12 +28,12 @@ from broker.base.ids import Index, QueueId
 from broker.base.instants import SECOND, WallMillis
 from broker.base.limits import MAX_IN_FLIGHT
 from broker.domain.queues import commands, dump, loading, looking, questions, validation
-from broker.domain.queues.agenda import Agenda
+from broker.domain.queues.agenda import Agenda, earlier
 from broker.domain.queues.fifo import FifoQueue
 from broker.domain.queues.keys import SLOT_BITS
-from broker.domain.queues.model import is_fifo
+from broker.domain.queues.model import Handle, is_fifo
 from broker.domain.queues.moving import Moving, running
-from broker.domain.queues.queue import Queue, earlier
+from broker.domain.queues.queue import Queue
 from broker.domain.queues.sending import check_send
 from broker.domain.queues.standard import StandardQueue
 from broker.machine.contract import Applied, Effect, Place, Wake
@@ -91,11 +91,15 @@ class QueueMachine:
             reply = self._carry_out[type(decoded)](decoded, place)
         except BrokerError as error:
             reply = commands.Refused(Refusal.of(error))
+        if self._moving.movers:
+            self._moving.advance_all(place.at)
         return Applied(reply, self._effects(shipped))
 
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:
         shipped = self._moving.outbox.next_number
         self._let_pass(at)
+        if self._moving.movers:
+            self._moving.advance_all(at)
         return self._effects(shipped)
 
     def query(self, question: Any, at: WallMillis) -> Any:
@@ -174,8 +178,6 @@ class QueueMachine:
             queue = self._queues.get(identity)
             if queue is not None:
                 self._wake(identity, queue.surface(at))
-                if queue.moves:
-                    self._moving.advance(queue, at)
                 self._surfacing.plan(identity, _next_surfacing(queue))
 
     def _surfacing_of(self, queue: int) -> int | None:
@@ -267,12 +269,14 @@ class QueueMachine:
     def _exchange(self, command: commands.Exchange, place: Place) -> commands.Sent:
         source = self._find(command.delete.queue)
         validation.check_batch(len(command.delete.handles))
+        seen: set[Handle] = set()
         for position, handle in enumerate(command.delete.handles):
-            if not source.holds(handle) or handle in command.delete.handles[:position]:
+            if handle in seen or not source.holds(handle):
                 raise ReceiptHandleExpired(
                     f"receipt handle {position} does not hold a message of queue {source.name} (any more), so nothing "
                     "was sent and nothing deleted: receive the message again"
                 )
+            seen.add(handle)
         sent = self._send(command.send, place)
         self._delete(command.delete, place)
         return sent
@@ -326,7 +330,7 @@ class QueueMachine:
         return commands.Done()
 
     def _purge(self, command: commands.PurgeQueue, place: Place) -> commands.Done:
-        self._find(command.queue).purge(place.at)
+        self._find(command.queue).purge(place.index, place.at)
         return commands.Done()
 
     def _retarget(self, command: commands.Retarget, _: Place) -> commands.Done:
@@ -339,7 +343,9 @@ class QueueMachine:
 
 def _next_surfacing(queue: Queue) -> int | None:
     task = running(queue)
-    return queue.next_surfacing() if task is None else earlier(queue.next_surfacing(), task.next_due())
+    if task is None or not queue.has_free:
+        return queue.next_surfacing()
+    return earlier(queue.next_surfacing(), task.next_due())
 
 
 def _unknown(queue: QueueId) -> QueueNotFound:

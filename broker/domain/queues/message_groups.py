@@ -187,14 +187,19 @@ class MessageGroups:
         """Forget waiting messages sent at or before ``instant``, group by group, until ``limit`` were dropped: which
         group, and how many."""
         while limit > 0 and (group := self._oldest()) is not None and (group.oldest_sent() or 0) <= instant:
-            for row in group.returned.rows(-1):
-                if row[1] > instant:
-                    break
-                del self.homes[row[0]]
-            dropped = group.returned.drop_sent_until(instant) + group.fresh.drop_sent_until(instant)
-            self.messages -= dropped
+            dropped = self.drop_from(group, instant)
             limit -= dropped
             yield group, dropped
+
+    def drop_from(self, group: MessageGroup, instant: int) -> int:
+        """Forget waiting messages of the group sent at or before ``instant``; how many that were."""
+        for row in group.returned.rows(-1):
+            if row[1] > instant:
+                break
+            del self.homes[row[0]]
+        dropped = group.returned.drop_sent_until(instant) + group.fresh.drop_sent_until(instant)
+        self.messages -= dropped
+        return dropped
 
     # --- inside
 

@@ -43,6 +43,8 @@ class Departure(msgspec.Struct, frozen=True, array_like=True):
     group: str
     destination: Target | None
     task: int
+    lives_until: int = 0
+    """When its lifetime ends, if it has one of its own."""
 
 
 class Moving:
@@ -56,6 +58,8 @@ class Moving:
         changed: Callable[[Queue], None],
     ) -> None:
         self.outbox: Outbox[Departure] = Outbox()
+        self.movers: set[int] = set()
+        """Queues with a running move task; others may be among them."""
         self.arrivals = Arrivals()
         self._queues = queues
         self._woken = woken
@@ -66,7 +70,7 @@ class Moving:
     def bury(self, queue: Queue, dead: Iterable[tuple[MessageGroup, Row]]) -> None:
         """Dead letters that a receive has found and taken out."""
         for group, row in dead:
-            self.outbox.add(Departure(queue.id, queue.name, row, group.name, queue.target, 0))
+            self._depart(queue, group, row, queue.target, 0)
 
     def start(self, queue: Queue, command: commands.StartMove, place: Place) -> commands.MoveStarted:
         """Raises MoveTaskRunning."""
@@ -74,7 +78,7 @@ class Moving:
             raise MoveTaskRunning(f"a move task of queue {queue.name} is running: wait for its end, or cancel it")
         task = MoveTask(place.index, command.destination, command.rate, queue.visible, place.at, command.label)
         queue.moves = [*queue.moves, task][-MOVES_KEPT:]
-        self.advance(queue, place.at)
+        self.movers.add(queue.id)
         return commands.MoveStarted(task.task)
 
     def cancel(self, queue: Queue, command: commands.CancelMove) -> commands.MoveCancelled:
@@ -97,41 +101,52 @@ class Moving:
         room = task.may_take(at)
         if room:
             taken = queue.withdraw_for_move(room)
-            queue.depart(group for group, _ in taken)
             task.took(len(taken))
             for group, row in taken:
-                self.outbox.add(Departure(queue.id, queue.name, row, group.name, task.destination, task.task))
-            if len(taken) < room and not queue.visible:
-                task.found_nothing()
+                queue.depart(group)
+                self._depart(queue, group, row, task.destination, task.task)
+        if not queue.visible:
+            task.found_nothing()
         self._changed(queue)
 
+    def advance_all(self, at: WallMillis) -> None:
+        """Let every running move task take what it may. To be done whenever anything may have changed, so that what a
+        task has taken follows from the state of its queue alone."""
+        for identity in sorted(self.movers):
+            queue = self._queues.get(identity)
+            if queue is None or running(queue) is None:
+                self.movers.discard(identity)
+            else:
+                self.advance(queue, at)
+
     def shipped(self, command: commands.Shipped, at: WallMillis) -> commands.Done:
-        movers: dict[int, Queue] = {}
         for number in command.accepted:
             departure = self.outbox.pop(number)
             queue = None if departure is None else self._queues.get(departure.queue)
             if departure is None or queue is None:
                 continue
-            self._woken(queue.id, queue.arrived(departure.group))
+            self._woken(queue.id, queue.arrived(departure.group, departure.row[0]))
             task = _find(queue, departure.task)
             if task is not None:
                 task.arrived()
-                movers[queue.id] = queue
         for number, refusal in command.returned:
             departure = self.outbox.pop(number)
             queue = None if departure is None else self._queues.get(departure.queue)
             if departure is None or queue is None:
                 continue
-            self._woken(queue.id, queue.come_back(departure.group, departure.row))
+            visible = queue.come_back(departure.group, departure.row, departure.lives_until, at)
+            self._woken(queue.id, visible)
             task = _find(queue, departure.task)
             if task is not None:
                 task.refused(refusal.message)
             elif not departure.task:
                 queue.suspended_until = WallMillis(at + REDRIVE_SUSPENSION)
             self._changed(queue)
-        for queue in movers.values():
-            self.advance(queue, at)
         return commands.Done()
+
+    def _depart(self, queue: Queue, group: MessageGroup, row: Row, destination: Target | None, task: int) -> None:
+        lives_until = queue.lifetimes.end_of(row[0])
+        self.outbox.add(Departure(queue.id, queue.name, row, group.name, destination, task, lives_until))
 
     def leaving(self, question: questions.Leaving) -> tuple[questions.Parcel, ...]:
         return tuple(

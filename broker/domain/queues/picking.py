@@ -26,13 +26,30 @@ class _Taken:
 
 class Picking:
     """``most_receives``: a message received so often is a dead letter; None: none is. ``dead``: those found, and whose
-    they are."""
+    they are. What was sent at ``horizon`` or before has expired: ``expired`` messages were found so, of named groups in
+    ``shed``."""
 
-    __slots__ = ("_groups", "_taken", "at", "dead", "deliveries", "most_receives", "receipt")
+    __slots__ = (
+        "_groups",
+        "_horizon",
+        "_taken",
+        "at",
+        "dead",
+        "deliveries",
+        "expired",
+        "most_receives",
+        "receipt",
+        "shed",
+    )
 
-    def __init__(self, groups: MessageGroups, receipt: int, at: WallMillis, most_receives: int | None) -> None:
+    def __init__(
+        self, groups: MessageGroups, receipt: int, at: WallMillis, horizon: int, most_receives: int | None
+    ) -> None:
         self.receipt = receipt
         self.at = at
+        self._horizon = horizon
+        self.expired = 0
+        self.shed: dict[str, MessageGroup] = {}
         self.most_receives = most_receives
         self.deliveries: list[Delivery] = []
         self.dead: list[tuple[MessageGroup, Row]] = []
@@ -47,6 +64,9 @@ class Picking:
     def take(self, group: MessageGroup, wanted: int, below: int = AFTER_ALL) -> int:
         """Up to ``wanted`` of the group's oldest messages with keys < ``below``; how many that were. Dead letters found
         on the way leave, and are not counted."""
+        if group.name and (group.oldest_sent() or 0) <= self._horizon:
+            self.expired += self._groups.drop_from(group, self._horizon)
+            self.shed[group.name] = group
         known = self._taken.get(group.name)
         if known is None:
             known = self._taken[group.name] = (group, _Taken())

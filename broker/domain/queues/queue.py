@@ -8,12 +8,12 @@ Knows nothing of other queues, nor of who waits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 
 from broker.base.errors import BrokerError, OverLimit, PurgeInProgress, ReceiptHandleExpired, Refusal
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import WallMillis
 from broker.base.limits import PURGE_INTERVAL
+from broker.domain.queues.agenda import earlier
 from broker.domain.queues.commands import Arrival, ChangeVisibility, Deliveries, Receive, Results, Send, Sent
 from broker.domain.queues.deliveries import check_change, never_given, not_in_flight
 from broker.domain.queues.keys import SLOT_BITS
@@ -22,7 +22,7 @@ from broker.domain.queues.message_groups import MessageGroup, MessageGroups
 from broker.domain.queues.model import Handle, QueueAttributes, Target
 from broker.domain.queues.move_task import MoveTask
 from broker.domain.queues.picking import Picking
-from broker.domain.queues.returned import Columns, Row
+from broker.domain.queues.returned import Columns, Row, columns_of
 from broker.domain.queues.visibility import InFlight
 
 MAX_EXPIRED_AT_ONCE = 10_000
@@ -53,6 +53,7 @@ class Queue(ABC):
         "named",
         "plain",
         "purged_at",
+        "purged_index",
         "received_total",
         "sent_total",
         "suspended_until",
@@ -70,6 +71,8 @@ class Queue(ABC):
         self.created_at = at
         self.modified_at = at
         self.purged_at: WallMillis | None = None
+        self.purged_index = 0
+        """Log index of the last purge; what was sent before it is gone, wherever it is."""
         self.suspended_until: WallMillis | None = None
         self.in_flight_limit = in_flight_limit
         self.sent_total = 0
@@ -130,6 +133,11 @@ class Queue(ABC):
     def oldest_delayed(self) -> int | None:
         """When the oldest message was sent that is delayed and in none of the places of this class."""
 
+    @property
+    @abstractmethod
+    def has_free(self) -> bool:
+        """Whether ``withdraw_for_move`` would find anything."""
+
     @abstractmethod
     def has_visible(self, at: int) -> bool:
         """Also true when something becomes visible by ``at``, though all of that may expire in the same instant."""
@@ -147,18 +155,19 @@ class Queue(ABC):
                 f"{len(self.in_flight)} messages of queue {self.name} are in flight, the limit is "
                 f"{self.in_flight_limit}: delete some first"
             )
-        picking = Picking(self.named, index, at, self._most_receives(at))
+        picking = Picking(self.named, index, at, at - self.attributes.retention, self._most_receives(at))
         self._pick(picking, min(command.max_messages, room))
         self.received_total += len(picking.deliveries)
+        self.expired_total += picking.expired
         until = WallMillis(at + timeout)
-        came: Came = {}
+        came: Came = {name: (group, 0) for name, group in picking.shed.items()}
         for batch in picking.batches(until):
             if timeout:
                 self.in_flight.add(batch)
             else:
                 self._give_back(batch.group, batch.columns({}), came)
         for group, _ in picking.dead:
-            self._depart(group)
+            self.depart(group)
         return Deliveries(tuple(picking.deliveries), until), picking, self._surfaced(came) if came else 0
 
     def delete(self, handles: tuple[Handle, ...], index: int) -> tuple[Results, int]:
@@ -207,40 +216,48 @@ class Queue(ABC):
                 row = (
                     (key, sent, first, receipt, count - 1) if command.uncounted else (key, sent, first, receipt, count)
                 )
-                self._give_back(group, _columns(row), came)
+                self._give_back(group, columns_of(row), came)
         self.in_flight.settle()
         return Results(tuple(refused)), self._surfaced(came) if came else 0
 
-    def purge(self, at: WallMillis) -> None:
+    def purge(self, index: int, at: WallMillis) -> None:
         """Raises PurgeInProgress within limits.PURGE_INTERVAL of the last purge."""
         if self.purged_at is not None and at < self.purged_at + PURGE_INTERVAL:
             raise PurgeInProgress(
                 f"queue {self.name} was purged {at - self.purged_at} ms ago: wait until {PURGE_INTERVAL} ms have passed"
             )
-        self.purged_at = at
+        self.purged_at, self.purged_index = at, index
         self.deleted_total += self.messages
         self._empty()
 
     # --- moves
 
-    def arrived(self, group_name: str) -> int:
+    def depart(self, group: MessageGroup) -> None:
+        """One of its messages, taken out already, goes to another queue."""
+        group.leaving += 1
+        self.moving += 1
+        self.moved_total += 1
+
+    def arrived(self, group_name: str, key: int) -> int:
         """A message that left was taken in elsewhere; how many became visible because its group is free now."""
         self.moving -= 1
-        group = self._left(group_name)
-        return 0 if group is None or not group_name else self._surfaced({group_name: (group, 0)})
+        group = self._left(group_name, key)
+        return 0 if group is None else self._surfaced({group_name: (group, 0)})
 
-    def come_back(self, group_name: str, row: Row) -> int:
-        """A message that left was refused elsewhere; how many became visible. One sent before a purge is purged."""
+    def come_back(self, group_name: str, row: Row, lives_until: int, at: int) -> int:
+        """A message that left was refused elsewhere; how many became visible. What was sent before a purge is purged,
+        and what has outlived its lifetime (0: it has none of its own) is expired."""
         self.moving -= 1
         self.moved_total -= 1
-        group = self._left(group_name)
-        if self.purged_at is not None and row[1] <= self.purged_at:
-            self.deleted_total += 1
-            return 0
+        group = self._left(group_name, row[0])
         came: Came = {}
         if group is None:
-            group = self.plain if not group_name else self.named.open(group_name)
-        self._give_back(group, _columns(row), came)
+            self.deleted_total += 1
+        elif 0 < lives_until <= at:
+            self.expired_total += 1
+            came[group_name] = group, 0
+        else:
+            self._give_back(group, columns_of(row), came)
         return self._surfaced(came)
 
     # --- time
@@ -333,21 +350,12 @@ class Queue(ABC):
         known = came.get(group.name)
         came[group.name] = group, len(columns[0]) + (0 if known is None else known[1])
 
-    def _depart(self, group: MessageGroup) -> None:
-        """One of its messages, taken out already, goes to another queue."""
-        group.leaving += 1
-        self.moving += 1
-        self.moved_total += 1
-
-    def depart(self, groups: Iterable[MessageGroup]) -> None:
-        """For what withdraw_for_move took."""
-        for group in groups:
-            self._depart(group)
-
-    def _left(self, group_name: str) -> MessageGroup | None:
-        group = self.named.by_name.get(group_name) if group_name else self.plain
-        if group is not None and group.leaving:  # a purge forgets what was leaving
-            group.leaving -= 1
+    def _left(self, group_name: str, key: int) -> MessageGroup | None:
+        """A message is on its way no more: whose it was, or None when it was purged meanwhile."""
+        if key >> SLOT_BITS < self.purged_index:
+            return None
+        group = self.named.by_name[group_name] if group_name else self.plain
+        group.leaving -= 1
         return group
 
     def _remove(self, key: int, group: MessageGroup) -> bool:
@@ -387,14 +395,3 @@ class Queue(ABC):
                 self.plain.returned.remove(key)
             self.deleted_total += 1
         return None
-
-
-def _columns(row: Row) -> Columns:
-    key, sent, first, receipt, count = row
-    return [key], [sent], [first], [receipt], [count]
-
-
-def earlier(one: int | None, other: int | None) -> int | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return one if one < other else other

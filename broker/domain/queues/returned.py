@@ -21,6 +21,13 @@ Row = tuple[int, int, int, int, int]
 Columns = tuple[list[int], list[int], list[int], list[int], list[int]]
 """Rows, column by column, ascending by key."""
 
+
+def columns_of(row: Row) -> Columns:
+    """One row as columns."""
+    key, sent, first, receipt, count = row
+    return [key], [sent], [first], [receipt], [count]
+
+
 CapturedRows = tuple["array[int]", "array[int]", "array[int]", "array[int]", "array[int]", int]
 """the columns of Row, and the first position: the arrays do not change any more"""
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from itertools import groupby
 
 from broker.base.instants import WallMillis
+from broker.domain.queues.agenda import earlier
 from broker.domain.queues.commands import Arrival, Send, Sent
 from broker.domain.queues.delayed import Delayed, rounded
 from broker.domain.queues.fairness import pick_fairly
 from broker.domain.queues.keys import SLOT_BITS
 from broker.domain.queues.message_groups import MessageGroup
 from broker.domain.queues.picking import Picking
-from broker.domain.queues.queue import MAX_EXPIRED_AT_ONCE, Came, Queue, earlier
+from broker.domain.queues.queue import MAX_EXPIRED_AT_ONCE, Came, Queue
 from broker.domain.queues.returned import Row
 from broker.domain.queues.scheduled import Scheduled
 
@@ -42,8 +43,8 @@ class StandardQueue(Queue):
         return self._place(key, at, arrival.group, at + rounded(delay) if delay else 0)
 
     def cancel(self, key: int) -> bool:
-        """Withdraw a scheduled message; False when it is not scheduled (any more)."""
-        if not self._remove_scheduled(key):
+        """Withdraw a message that is not due yet; False when it is due already, or gone."""
+        if not self._remove_waiting(key):
             return False
         self.deleted_total += 1
         return True
@@ -66,6 +67,10 @@ class StandardQueue(Queue):
 
     def oldest_delayed(self) -> int | None:
         return earlier(self.delayed.oldest_sent(), self.scheduled.oldest_sent())
+
+    @property
+    def has_free(self) -> bool:
+        return self.visible > 0
 
     def has_visible(self, at: int) -> bool:
         if self.named.messages:
@@ -171,11 +176,15 @@ class StandardQueue(Queue):
             ripe = self.scheduled.ripen(at, MAX_EXPIRED_AT_ONCE)
             for key, sent, number in ripe:
                 group = self._unschedule(number)
+                if sent + self.attributes.retention <= at:  # more expired at once than one step drops
+                    self.expired_total += 1
+                    self.named.close(group)
+                    continue
                 if group.name:
                     self.named.insert(group, key, sent)
                 else:
                     group.fresh.insert(key, 1, sent)
-            visible += len(ripe)
+                visible += 1
         return visible
 
     def _drop_waiting(self, instant: int) -> int:
