@@ -36,7 +36,7 @@ class Frontage:
         fail: OnFailure,
         version: str,
     ) -> None:
-        self._scope = scope
+        self._errands = scope.child("errands")
         self._clock = groups.clock
         self._services = assemble(
             groups, settings.cluster, nodes, first_groups, version, pause, os.urandom, ServiceSettings(), registry
@@ -60,8 +60,8 @@ class Frontage:
     async def start(self) -> None:
         """Raises OSError for an address that cannot be bound or a certificate that cannot be read."""
         await self._server.start()
-        self._scope.start(self._services.controller.run(), name="controller")
-        self._services.courier.start(self._scope)
+        self._errands.start(self._services.controller.run(), name="controller")
+        self._services.courier.start(self._errands)
 
     async def hand_over(self, time: Millis) -> HandedOver:
         """Raises BrokerError."""
@@ -71,6 +71,8 @@ class Frontage:
         await self._server.drain(CALLS_GRACE)
 
     async def close(self) -> None:
+        """Afterwards nothing of it asks the lower half any more."""
+        await self._errands.close()
         await self._server.close()
 
 
