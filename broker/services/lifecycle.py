@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from broker.base.errors import CallerError, PurgeInProgress, QueueExists, QueueNotFound, Unavailable
+from broker.base.errors import CallerError, PurgeInProgress, QueueExists, QueueNotFound, Refusal, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
 from broker.base.instants import Millis
 from broker.base.limits import DEFAULT_FIFO_STRIPES
@@ -132,7 +132,7 @@ class Lifecycle:
         command = TellRequest(PurgeQueue(QueueId(resource.id)), request)
         refused = await all_of(self._purge_in_one(resource, group, command, deadline) for group in groups)
         if None not in refused:
-            raise next(error for error in refused if error is not None)
+            raise next(refusal for refusal in refused if refusal is not None).to_error()
 
     async def described(self, group: GroupId, queue: QueueId, deadline: Millis) -> Description | None:
         """None where it is not."""
@@ -148,11 +148,11 @@ class Lifecycle:
 
     async def _purge_in_one(
         self, resource: Resource, group: GroupId, command: TellRequest, deadline: Millis
-    ) -> PurgeInProgress | None:
+    ) -> Refusal | None:
         try:
             await self._locator.on_leader(group, self.telling, command, deadline)
         except PurgeInProgress as error:
-            return error
+            return Refusal.of(error)
         except QueueNotFound:
             if group not in resource.draining:
                 raise

@@ -146,7 +146,7 @@ class Restriping:
         try:
             await self._directory.tell(RestripeResource(KIND, planned.id, joined=planned.joining), deadline)
         except BrokerError:
-            await self._leave_nothing(planned, deadline)
+            await self._leave_nothing(planned)
             raise
 
     async def _create(self, group: GroupId, command: CreateQueue, deadline: Millis) -> None:
@@ -156,8 +156,10 @@ class Restriping:
             update = UpdateQueue(command.queue, command.attributes, command.groups, command.target)
             await self._lifecycle.tell(group, update, deadline)
 
-    async def _leave_nothing(self, planned: Resource, deadline: Millis) -> None:
-        """The directory did not want the new groups: those of which it knows nothing more are cleared here."""
+    async def _leave_nothing(self, planned: Resource) -> None:
+        """The directory did not want the new groups: those of which it knows nothing more are cleared here, also when
+        the caller's time is up."""
+        deadline = Millis(self._groups.clock.monotonic() + CREATION_TIME)
         now = await self._directory.by_id(KIND, planned.id, deadline)
         known = () if now is None else now.everywhere
         forgotten = [group for group in planned.joining if group not in known]

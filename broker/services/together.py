@@ -13,7 +13,8 @@ Result = TypeVar("Result")
 
 
 async def all_of(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Their results in order, when all have ended. Raises what the first of them raised. They start in order."""
+    """Their results in order, when all have ended. Raises what the first of them raised; none may return an exception.
+    They start in order."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     found: list[Result] = []
     for result in results:
