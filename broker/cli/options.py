@@ -23,18 +23,10 @@ Cluster = Annotated[
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds after which to give up.", min=0.1)]
 QueueName = Annotated[str, typer.Argument(help="The queue's name.", metavar="NAME")]
 VisibilityTimeout = Annotated[
-    float | None, typer.Option(help="Seconds a received message stays hidden: 0-43200.", show_default="30")
+    float | None,
+    typer.Option(help="Seconds the received messages stay hidden: 0-43200.", show_default="the queue's"),
 ]
-Delay = Annotated[float | None, typer.Option(help="Seconds until a sent message appears: 0-900.", show_default="0")]
-Retention = Annotated[
-    float | None, typer.Option(help="Seconds a message is kept: 60-1209600.", show_default="345600, four days")
-]
-MessageSizeLimit = Annotated[
-    int | None, typer.Option(help="Largest message in bytes: 1024-1048576.", show_default="262144")
-]
-ReceiveWait = Annotated[
-    float | None, typer.Option(help="Seconds a receive waits for a message: 0-20.", show_default="0")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")]
 
 
 def connect(cluster: str, timeout: float = 10.0) -> Client:

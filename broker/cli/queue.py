@@ -1,32 +1,39 @@
-"""`broker queue ...`: make, look at, change, empty and remove queues; send to them and receive from them."""
+"""`broker queue ...`: make, change, list, show, empty and remove queues. What is done with their messages is in rooms
+of its own, which are joined to the command here."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
-from rich.table import Table
 
-from broker.aio.system_clock import SystemClock
-from broker.cli import receiving, sending
-from broker.cli.console import err, note, out
-from broker.cli.layout import DEFAULT_CLUSTER
-from broker.cli.options import (
-    Cluster,
+from broker.cli import browsing, messages, redrive, scheduling, showing
+from broker.cli.attributes import (
+    ContentDeduplication,
+    DeadLetters,
+    DeduplicationScope,
     Delay,
+    HighThroughput,
+    MaxReceives,
     MessageSizeLimit,
-    QueueName,
     ReceiveWait,
     Retention,
-    Timeout,
+    Stripes,
+    TakesDeadLettersOf,
     VisibilityTimeout,
-    connect,
+    fifo_options,
+    is_empty,
+    plain_options,
+    redrive_allow_policy,
+    redrive_policy,
 )
+from broker.cli.console import note
+from broker.cli.layout import DEFAULT_CLUSTER
+from broker.cli.options import Cluster, QueueName, Timeout, connect
 from broker.cli.running import run
-from broker.client.model import QueueDescription
+from broker.client.client import Client
+from broker.client.model import QueueOptions, RedrivePolicy
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -39,25 +46,39 @@ def create(
     retention: Retention = None,
     message_size_limit: MessageSizeLimit = None,
     receive_wait: ReceiveWait = None,
+    stripes: Stripes = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(metavar="QUEUE", help="Live in the same group as this queue, to exchange messages with it."),
+    ] = None,
+    content_deduplication: ContentDeduplication = None,
+    deduplication_scope: DeduplicationScope = None,
+    high_throughput: HighThroughput = None,
+    dead_letters: DeadLetters = None,
+    max_receives: MaxReceives = None,
+    takes_dead_letters_of: TakesDeadLettersOf = None,
     cluster: Cluster = DEFAULT_CLUSTER,
     timeout: Timeout = 10.0,
 ) -> None:
-    """Make a queue. Making it again with the same attributes is no error.
+    """Make a queue. A name that ends in .fifo makes a FIFO queue. Making it again with the same attributes is no error.
 
     [dim]broker queue create orders[/dim]
     [dim]broker queue create mails --visibility-timeout 120 --delay 5[/dim]
+    [dim]broker queue create orders-dead && broker queue create orders --dead-letters orders-dead --max-receives 5[/dim]
+    [dim]broker queue create payments.fifo --content-deduplication[/dim]
+    [dim]broker queue create clicks.fifo --high-throughput --stripes 8[/dim]
+    [dim]broker queue create invoices --beside orders[/dim]
     """
 
     async def work() -> None:
+        options: QueueOptions = {
+            **plain_options(visibility_timeout, delay, retention, message_size_limit, receive_wait, stripes),
+            **fifo_options(content_deduplication, deduplication_scope, high_throughput),
+            "redrive": redrive_policy(dead_letters, max_receives),
+            "redrive_allow": redrive_allow_policy(takes_dead_letters_of),
+        }
         async with connect(cluster, timeout) as client:
-            created = await client.create_queue(
-                name,
-                visibility_timeout=visibility_timeout,
-                delay=delay,
-                retention=retention,
-                message_size_limit=message_size_limit,
-                receive_wait=receive_wait,
-            )
+            created = await client.create_queue(name, beside=beside, **options)
         note(f"queue {name} created" if created else f"queue {name} was there already, with these attributes")
 
     run(work)
@@ -71,28 +92,45 @@ def update(
     retention: Retention = None,
     message_size_limit: MessageSizeLimit = None,
     receive_wait: ReceiveWait = None,
+    stripes: Stripes = None,
+    content_deduplication: ContentDeduplication = None,
+    deduplication_scope: DeduplicationScope = None,
+    high_throughput: HighThroughput = None,
+    dead_letters: DeadLetters = None,
+    max_receives: MaxReceives = None,
+    no_dead_letters: Annotated[
+        bool, typer.Option("--no-dead-letters", help="Messages stay, however often they are received.")
+    ] = False,
+    takes_dead_letters_of: TakesDeadLettersOf = None,
     cluster: Cluster = DEFAULT_CLUSTER,
     timeout: Timeout = 10.0,
 ) -> None:
     """Change what is given; everything else stays.
 
     [dim]broker queue update orders --visibility-timeout 60[/dim]
+    [dim]broker queue update orders --dead-letters orders-dead --max-receives 3[/dim]
+    [dim]broker queue update orders --no-dead-letters[/dim]
+    [dim]broker queue update clicks --stripes 4[/dim]
     """
-    if all(value is None for value in (visibility_timeout, delay, retention, message_size_limit, receive_wait)):
-        raise typer.BadParameter("nothing to change; give at least one attribute, such as --visibility-timeout 60")
+    if no_dead_letters and (dead_letters or max_receives):
+        raise typer.BadParameter("--no-dead-letters goes without --dead-letters and --max-receives")
 
     async def work() -> None:
+        options: QueueOptions = {
+            **plain_options(visibility_timeout, delay, retention, message_size_limit, receive_wait, stripes),
+            **fifo_options(content_deduplication, deduplication_scope, high_throughput),
+            "redrive_allow": redrive_allow_policy(takes_dead_letters_of),
+        }
         async with connect(cluster, timeout) as client:
-            await client.update_queue(
-                name,
-                visibility_timeout=visibility_timeout,
-                delay=delay,
-                retention=retention,
-                message_size_limit=message_size_limit,
-                receive_wait=receive_wait,
-            )
+            options["redrive"] = await _changed_redrive(client, name, dead_letters, max_receives)
+            await client.update_queue(name, remove_redrive=no_dead_letters, **options)
         note(f"queue {name} changed")
 
+    given = plain_options(visibility_timeout, delay, retention, message_size_limit, receive_wait, stripes)
+    fifo = (content_deduplication, deduplication_scope, high_throughput)
+    others = (*fifo, dead_letters, max_receives, takes_dead_letters_of, no_dead_letters or None)
+    if is_empty(given) and all(value is None for value in others):
+        raise typer.BadParameter("nothing to change; give at least one attribute, such as --visibility-timeout 60")
     run(work)
 
 
@@ -122,98 +160,13 @@ def list_(
     run(work)
 
 
-@app.command()
-def show(
-    name: QueueName,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    cluster: Cluster = DEFAULT_CLUSTER,
-    timeout: Timeout = 10.0,
-) -> None:
-    """Show a queue's attributes and exact counts.
-
-    [dim]broker queue show orders[/dim]
-    [dim]broker queue show orders --json | jq .counts.visible[/dim]
-    """
-
-    async def work() -> None:
-        async with connect(cluster, timeout) as client:
-            description = await client.describe_queue(name)
-        if as_json:
-            sys.stdout.write(msgspec.json.encode(description).decode() + "\n")
-        else:
-            out().print(table_of(description))
-
-    run(work)
-
-
-@app.command()
-def send(
-    name: QueueName,
-    bodies: Annotated[list[str] | None, typer.Argument(help="Messages to send.", metavar="[BODY]...")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", "-f", help="Send every line of this file; - is stdin.", allow_dash=True),
-    ] = None,
-    delay: Delay = None,
-    attribute: Annotated[
-        list[str] | None, typer.Option("--attribute", "-a", help="name=value or name:Number=12; may be repeated.")
-    ] = None,
-    cluster: Cluster = DEFAULT_CLUSTER,
-    timeout: Timeout = 30.0,
-) -> None:
-    """Send messages: those on the command line, or every line of a file.
-
-    Returns when a quorum of the cluster has all of them on disk. Prints the ids of messages given as arguments.
-
-    [dim]broker queue send orders "one book" "two pens"[/dim]
-    [dim]broker queue send orders --file lines.txt[/dim]
-    [dim]tail -f log | broker queue send logs --file -[/dim]
-    """
-    if bool(bodies) == (file is not None):
-        raise typer.BadParameter("give either messages or --file (--file - reads stdin)")
-
-    async def work() -> int:
-        async with connect(cluster, timeout) as client:
-            if file is None:
-                await sending.send_arguments(client, name, bodies or [], attribute or [], delay)
-                return 0
-            return await sending.send_lines(client, name, file, attribute or [], delay, err(), SystemClock())
-
-    run(work)
-
-
-@app.command()
-def receive(
-    name: QueueName,
-    max_messages: Annotated[
-        int | None, typer.Option("--max", "-n", help="End after so many.", min=1, show_default="10; all with --follow")
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C or --max.")] = False,
-    no_ack: Annotated[bool, typer.Option("--no-ack", help="Leave the messages in the queue.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, with id and attributes.")] = False,
-    wait: Annotated[
-        float, typer.Option(help="Seconds to wait for a first message, without --follow.", min=0, max=20)
-    ] = 1.0,
-    visibility_timeout: VisibilityTimeout = None,
-    cluster: Cluster = DEFAULT_CLUSTER,
-    timeout: Timeout = 10.0,
-) -> None:
-    """Write messages to stdout, one body a line, and delete each once it is written.
-
-    [dim]broker queue receive orders[/dim]
-    [dim]broker queue receive orders --follow > orders.txt[/dim]
-    [dim]broker queue receive orders --no-ack --json --max 3[/dim]
-    """
-
-    async def work() -> int:
-        writing = receiving.Writing(sys.stdout.buffer, as_json)
-        async with connect(cluster, timeout) as client:
-            if follow:
-                return await receiving.follow(client, name, writing, max_messages, not no_ack, visibility_timeout)
-            limit = max_messages or 10
-            return await receiving.fetch(client, name, writing, limit, not no_ack, wait, visibility_timeout)
-
-    run(work)
+app.command()(showing.show)
+app.command()(messages.send)
+app.command()(messages.receive)
+app.command()(scheduling.schedule)
+app.command()(scheduling.cancel)
+app.command()(browsing.browse)
+app.add_typer(redrive.app, name="redrive", help="Move dead letters back to where they came from, or elsewhere.")
 
 
 @app.command()
@@ -258,31 +211,13 @@ def delete(
     run(work)
 
 
-def table_of(queue: QueueDescription) -> Table:
-    attributes, counts = queue.attributes, queue.counts
-    age = "-" if counts.oldest_age is None else f"{counts.oldest_age:,.1f} s"
-    table = Table(title=f"queue {queue.name}", title_justify="left", show_header=False, box=None)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for what, value in (
-        ("visible", f"{counts.visible:,}"),
-        ("in flight", f"{counts.in_flight:,}"),
-        ("delayed", f"{counts.delayed:,}"),
-        ("oldest", age),
-        ("sent in all", f"{counts.sent_total:,}"),
-        ("received in all", f"{counts.received_total:,}"),
-        ("deleted in all", f"{counts.deleted_total:,}"),
-        ("expired in all", f"{counts.expired_total:,}"),
-        ("visibility timeout", f"{attributes.visibility_timeout:,g} s"),
-        ("delay", f"{attributes.delay:,g} s"),
-        ("retention", f"{attributes.retention:,g} s"),
-        ("message size limit", f"{attributes.message_size_limit:,} bytes"),
-        ("receive wait", f"{attributes.receive_wait:,g} s"),
-        ("group", f"{queue.group}"),
-        ("leader", queue.leader or "-"),
-    ):
-        table.add_row(what, value)
-    return table
+async def _changed_redrive(
+    client: Client, name: str, dead_letters: str | None, max_receives: int | None
+) -> RedrivePolicy | None:
+    """Who changes one half of the policy keeps the other."""
+    if (dead_letters is None) == (max_receives is None):
+        return redrive_policy(dead_letters, max_receives)
+    return redrive_policy(dead_letters, max_receives, (await client.describe_queue(name)).attributes.redrive)
 
 
 def _confirm(yes: bool, question: str) -> None:

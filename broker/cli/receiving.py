@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import sys
-from typing import BinaryIO, Protocol
-
-import msgspec
+from typing import BinaryIO
 
 from broker.base.errors import BrokerError, InvalidArgument
-from broker.base.ids import MessageId
 from broker.cli.console import note
+from broker.cli.written import as_line
 from broker.client.client import Client
 from broker.client.message import Message
-from broker.client.model import Attribute
+from broker.client.model import ReceivedMessage
 
 _UNFLUSHED = 500
 _PREFETCH = 500
 _LAST_WRITE = 0.5
-
-
-class Written(Protocol):
-    """What of a message is written."""
-
-    @property
-    def id(self) -> MessageId: ...
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def attributes(self) -> dict[str, Attribute]: ...
-    @property
-    def receive_count(self) -> int: ...
-    @property
-    def sent_at(self) -> float: ...
 
 
 class Writing:
@@ -46,8 +28,8 @@ class Writing:
         self._as_json = as_json
         self._lines: list[bytes] = []
 
-    def add(self, message: Written) -> None:
-        self._lines.append(_json(message) if self._as_json else message.body)
+    def add(self, message: Message | ReceivedMessage) -> None:
+        self._lines.append(as_line(message) if self._as_json else message.body)
 
     @property
     def is_flushed(self) -> bool:
@@ -83,12 +65,21 @@ class Writing:
 
 
 async def fetch(
-    client: Client, queue: str, writing: Writing, limit: int, ack: bool, wait: float, visibility_timeout: float | None
+    client: Client,
+    queue: str,
+    writing: Writing,
+    limit: int,
+    ack: bool,
+    wait: float,
+    visibility_timeout: float | None,
+    attempt: str | None,
 ) -> int:
-    """Up to ``limit`` messages, as long as there are any. The exit code."""
+    """Up to ``limit`` messages, as long as there are any; of an ``attempt``, what one receive gives. The exit code."""
     left = limit
     while left:
-        messages = await client.receive(queue, min(left, 1_000), wait=wait, visibility_timeout=visibility_timeout)
+        messages = await client.receive(
+            queue, min(left, 1_000), wait=wait, visibility_timeout=visibility_timeout, attempt=attempt
+        )
         if not messages:
             if left == limit:
                 note(f"queue {queue} has no message to give")
@@ -99,11 +90,11 @@ async def fetch(
         try:
             await writing.flush()
         except BrokenPipeError:
-            await client.change_visibility(queue, handles, 0.0)
+            await client.give_back(queue, handles)
             return _nobody_reads()
         if ack:
             _count_refused(await client.delete(queue, handles))
-        left -= len(messages)
+        left = 0 if attempt is not None else left - len(messages)
     return 0
 
 
@@ -147,26 +138,6 @@ def _count_refused(outcomes: list[BrokerError | None]) -> None:
     refused = [outcome for outcome in outcomes if outcome is not None]
     if refused:
         note(f"{len(refused):,} messages were written but not deleted, and will come again: {refused[0]}")
-
-
-def _json(message: Written) -> bytes:
-    try:
-        body = {"body": message.body.decode()}
-    except UnicodeDecodeError:
-        body = {"body_base64": base64.b64encode(message.body).decode()}
-    attributes = {
-        name: {"type": found.type, "value": found.value.decode(errors="backslashreplace")}
-        for name, found in message.attributes.items()
-    }
-    return msgspec.json.encode(
-        {
-            "id": str(message.id),
-            **body,
-            "attributes": attributes,
-            "receive_count": message.receive_count,
-            "sent_at": message.sent_at,
-        }
-    )
 
 
 def _drop_what_stdout_holds() -> None:

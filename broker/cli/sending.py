@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import stat
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from broker.base.errors import BrokerError, InvalidArgument
 from broker.base.instants import SECOND, Clock
 from broker.base.limits import KIB, MIB
+from broker.cli.instants import parse_duration, parse_instant
 from broker.cli.options import parse_attributes
 from broker.client.client import Client
-from broker.client.model import OutgoingMessage, SentMessage
+from broker.client.model import MessageOptions, OutgoingMessage, SentMessage
 
 _READ_BYTES = 256 * KIB
 _LINES_A_BATCH = 1_000
@@ -27,25 +31,73 @@ _BATCHES_AT_ONCE = 16
 Outcomes = asyncio.Future[list[SentMessage | BrokerError]]
 
 
-async def send_arguments(client: Client, queue: str, bodies: list[str], texts: list[str], delay: float | None) -> None:
-    attributes = parse_attributes(texts)
-    for sent in await client.send_many(queue, [OutgoingMessage(body.encode(), attributes, delay) for body in bodies]):
+AttributeTexts = Annotated[
+    list[str] | None, typer.Option("--attribute", "-a", help="name=value or name:Number=12; may be repeated.")
+]
+MessageGroup = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Message group: required in FIFO queues, a fair share in standard ones."),
+]
+TimeToLive = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Gone after so long: 90, 10m, 1h30m, 2d.", show_default="the retention"),
+]
+
+
+def options_of(
+    attributes: list[str] | None,
+    group: str | None,
+    delay: float | None,
+    when: str | None,
+    what: str,
+    ttl: str | None,
+    clock: Clock,
+) -> MessageOptions:
+    """What was given. ``what`` is the name of the option that ``when`` comes from. Raises InvalidArgument."""
+    options = MessageOptions()
+    if attributes:
+        options["attributes"] = parse_attributes(attributes)
+    if group is not None:
+        options["message_group"] = group
+    if delay is not None:
+        options["delay"] = delay
+    if when is not None:
+        options["deliver_at"] = parse_instant(when, what, clock.wall() / SECOND)
+    if ttl is not None:
+        options["time_to_live"] = parse_duration(ttl, "--ttl")
+    return options
+
+
+async def send_arguments(
+    client: Client, queue: str, bodies: list[str], options: MessageOptions, deduplication_id: str | None
+) -> None:
+    ids = _ids(deduplication_id, alone=len(bodies) == 1)
+    messages = [_message(body.encode(), options, next(ids)) for body in bodies]
+    for sent in await client.send_many(queue, messages):
         sys.stdout.write(f"{sent.id}\n")
 
 
 async def send_lines(
-    client: Client, queue: str, path: Path, texts: list[str], delay: float | None, console: Console, clock: Clock
+    client: Client,
+    queue: str,
+    path: Path,
+    options: MessageOptions,
+    deduplication_id: str | None,
+    console: Console,
+    clock: Clock,
 ) -> int:
     """The exit code. Lines end at a newline, which is no part of the message; everything else is sent as it is."""
-    attributes = parse_attributes(texts)
-    plain = not attributes and delay is None
+    plain = not options and deduplication_id is None
+    ids = _ids(deduplication_id, alone=False)
     sent = _Sent(console, clock, _size(path))
     producer = client.producer(queue)
     waiting: deque[Outcomes] = deque()
     with sent.progress:
         try:
             async for lines in batches(read(path)):
-                messages = lines if plain else [OutgoingMessage(line, attributes, delay) for line in lines]
+                messages: list[bytes] | list[OutgoingMessage] = lines
+                if not plain:
+                    messages = [_message(line, options, next(ids)) for line in lines]
                 waiting.append(await producer.enqueue_many(messages))
                 while waiting and (waiting[0].done() or len(waiting) >= _BATCHES_AT_ONCE):
                     sent.count(await waiting.popleft())
@@ -55,6 +107,18 @@ async def send_lines(
         finally:
             sent.finish()
     return 0
+
+
+def _message(body: bytes, options: MessageOptions, deduplication_id: str | None) -> OutgoingMessage:
+    own: MessageOptions = {**options, "deduplication_id": deduplication_id}
+    return OutgoingMessage(body, **own)
+
+
+def _ids(given: str | None, alone: bool) -> Iterator[str | None]:
+    """A deduplication id for each message; of several, the given one with the message's number, from 1."""
+    if given is None or alone:
+        return itertools.repeat(given)
+    return (f"{given}-{number}" for number in itertools.count(1))
 
 
 class _Sent:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from broker.base.errors import BrokerError
 from broker.cli.console import out
+from broker.cli.instants import duration
 from broker.cli.layout import DEFAULT_CLUSTER
 from broker.cli.options import Cluster, Timeout, connect
 from broker.cli.running import run
@@ -119,14 +120,3 @@ def _groups(groups: tuple[GroupStatus, ...]) -> Table:
             lags,
         )
     return table
-
-
-def duration(seconds: float) -> str:
-    """In the two largest units that matter: ``3 d 4 h``, ``12 s``."""
-    whole = int(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, left = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (left, "s")]
-    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from typer.testing import CliRunner
 
 from broker.__main__ import build
-from broker.cli.status import duration
 from tests.unit.cli.broker_thread import serving
 
 
@@ -42,11 +40,3 @@ def test_handover_names_the_node_and_what_moved() -> None:
         assert result.exit_code == 0
         assert "c-0 handed over 4 of 4 leaderships" in result.stderr
         assert cluster.handed_over == ["c-0"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3_600, "1 h 0 min"), (200_000, "2 d 7 h")],
-)
-def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
