@@ -6,14 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from broker.__main__ import build
 from tests.unit.cli.broker_thread import fill, serving
-
-
-def broker(*arguments: str) -> Result:
-    return CliRunner().invoke(build(arguments), arguments)
+from tests.unit.cli.commands import broker
 
 
 def test_create_show_update_list_delete() -> None:
