@@ -212,10 +212,10 @@ class Queue(ABC):
                 self.in_flight.extend(key, batch, WallMillis(at + timeout))
             else:
                 group = batch.group
-                key, sent, first, receipt, count = self.in_flight.withdraw(key, batch)
-                row = (
-                    (key, sent, first, receipt, count - 1) if command.uncounted else (key, sent, first, receipt, count)
-                )
+                row = self.in_flight.withdraw(key, batch)
+                if command.uncounted:
+                    key, sent, first, receipt, count = row
+                    row = (key, sent, first if count > 1 else 0, receipt, count - 1)
                 self._give_back(group, columns_of(row), came)
         self.in_flight.settle()
         return Results(tuple(refused)), self._surfaced(came) if came else 0
