@@ -195,13 +195,14 @@ class FifoQueue(Queue):
         return ready
 
     def _ripen(self, at: int) -> int:
+        first = self.unripe.first_key()
         if not self.unripe.move_sent_until(at - self.attributes.delay, RunList()):
             return 0
         bound, heads = self.unripe.first_key(), self._unripe_heads
         ripe: Came = {}
         while heads and heads[0][0] < bound:
             group = self.named.by_name.get(heappop(heads)[1])
-            if group is not None:
+            if group is not None and group.first_key() >= first:  # else an older message has come back before it
                 ripe[group.name] = group, 0
         return self._surfaced(ripe)
 

@@ -173,6 +173,20 @@ def test_the_delay_is_the_queues_and_a_change_counts_for_what_is_delayed() -> No
     assert len(log.deliver()) == 2
 
 
+def test_the_end_of_a_delay_wakes_nobody_for_a_group_that_was_ready_before() -> None:
+    log = fifo(delay=Millis(SECOND), visibility_timeout=Millis(500))
+    log.send_to_groups("a", "1")
+    log.at += SECOND
+    log.deliver()
+    log.send_to_groups("a", "2")
+    log.at += 500
+    log.send_to_groups("b", "3")
+    assert [effect.count for effect in log.effects] == [1]
+    log.at += 500
+    log.apply(commands.ChangeVisibility(QUEUE, (), ()))
+    assert log.effects == ()
+
+
 def test_a_group_goes_on_when_its_message_in_flight_expires() -> None:
     log = fifo(retention=Millis(60 * SECOND), visibility_timeout=Millis(10 * MINUTE))
     log.send_to_groups("a", "1")
