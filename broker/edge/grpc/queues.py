@@ -36,9 +36,7 @@ class QueueCalls:
 
     async def create(self, request: queues_pb2.CreateQueueRequest, deadline: Millis) -> queues_pb2.CreateQueueResponse:
         changes = attributes.attribute_changes(request.attributes)
-        created = await self._service.create(
-            request.name, changes, deadline, *([request.beside] if request.beside else [])
-        )
+        created = await self._service.create(request.name, changes, deadline, request.beside)
         return queues_pb2.CreateQueueResponse(created=created)
 
     async def update(self, request: queues_pb2.UpdateQueueRequest, deadline: Millis) -> queues_pb2.UpdateQueueResponse:
