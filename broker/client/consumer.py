@@ -210,7 +210,7 @@ class Consumer:
 
     async def _one_stream(self, retry: Retry) -> None:
         """Opens a stream and works with it until it ends. Raises why, unless it ended because it was asked to."""
-        endpoint = await self._locator.locate(self.queue, self._loop.time() + _LOCATE_TIMEOUT)
+        endpoint = await self._locator.locate(self.queue, self._loop.time() + _LOCATE_TIMEOUT, self._session)
         if self.visibility_timeout is None:
             self.visibility_timeout = (await self._calls.describe_queue(self.queue)).attributes.visibility_timeout
         stream: Stream = endpoint.queues.Consume()
@@ -320,14 +320,14 @@ class Consumer:
                 self._gave_up = await self._better_than(endpoint)
             elif now > follow_at:
                 follow_at = now + self._settings.follow
-                if await self._locator.moved(self.queue, endpoint):
+                if await self._locator.moved(self.queue, endpoint, self._session):
                     self._gave_up = self._moved(endpoint)
         stream.cancel()
 
     async def _better_than(self, endpoint: Endpoint) -> BrokerError | None:
         """Why to leave a node that has said nothing for a while; None: it has nothing to say."""
         try:
-            leader = await self._locator.ask(self.queue)
+            leader = await self._locator.ask(self.queue, self._session)
         except BrokerError as error:
             return None if error.retryable else error
         return None if leader is endpoint else self._moved(endpoint)

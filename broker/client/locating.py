@@ -28,6 +28,8 @@ class Locator:
         self._backoff = backoff
         self._patience = patience
         self._known: dict[str, Endpoint] = {}
+        self._spread: set[str] = set()
+        """Queues of which every session has a node of its own."""
         self._trouble: dict[str, BrokerError] = {}
 
     def trouble(self, queue: str) -> BrokerError | None:
@@ -48,20 +50,21 @@ class Locator:
         for queue in [queue for queue, known in self._known.items() if known is endpoint]:
             del self._known[queue]
 
-    async def locate(self, queue: str, deadline: float) -> Endpoint:
-        """The queue's leader. ``deadline`` in seconds of the event loop's clock.
+    async def locate(self, queue: str, deadline: float, session: bytes = b"") -> Endpoint:
+        """The queue's leader, or of a queue with several the one for streams of ``session``. ``deadline`` in seconds
+        of the event loop's clock.
 
         Raises QueueNotFound; Unavailable when nobody knows a leader until the deadline, or no node ever answered.
         """
         known = self._known.get(queue)
-        if known is not None:
+        if known is not None and not (session and queue in self._spread):
             return known
         loop = asyncio.get_running_loop()
         started = loop.time()
         retry = Retry(self._backoff, self._chance, deadline)
         while True:
             try:
-                endpoint = await self.ask(queue)
+                endpoint = await self.ask(queue, session)
             except BrokerError as error:
                 self._trouble[queue] = error
                 if loop.time() - started > self._patience and not self._channels.ever_answered:
@@ -71,23 +74,23 @@ class Locator:
                     raise
                 await asyncio.sleep(pause)
             else:
-                self._known[queue] = endpoint
+                if not (session and queue in self._spread):
+                    self._known[queue] = endpoint
                 self._trouble.pop(queue, None)
                 return endpoint
 
-    async def moved(self, queue: str, endpoint: Endpoint) -> bool:
+    async def moved(self, queue: str, endpoint: Endpoint, session: bytes = b"") -> bool:
         """Whether the node at the other end of a stream says that another one leads by now."""
+        request = cluster_pb2.LocateRequest(kind="queue", name=queue, session=session)
         try:
-            response = await endpoint.cluster.Locate(
-                cluster_pb2.LocateRequest(kind="queue", name=queue), timeout=ASK_TIMEOUT
-            )
+            response = await endpoint.cluster.Locate(request, timeout=ASK_TIMEOUT)
         except grpc.aio.AioRpcError:
             return False  # the stream itself shows whether the node is there
         return self._channels.at(response.client_address) is not endpoint
 
-    async def ask(self, queue: str) -> Endpoint:
+    async def ask(self, queue: str, session: bytes = b"") -> Endpoint:
         """Ask all nodes once. Raises the most telling of their errors when none names a leader to be believed."""
-        request = cluster_pb2.LocateRequest(kind="queue", name=queue)
+        request = cluster_pb2.LocateRequest(kind="queue", name=queue, session=session)
         answers: asyncio.Queue[grpc.aio.UnaryUnaryCall[cluster_pb2.LocateRequest, cluster_pb2.LocateResponse]]
         answers = asyncio.Queue()
         calls = {node.cluster.Locate(request, timeout=ASK_TIMEOUT): node for node in self._channels.endpoints}
@@ -105,6 +108,10 @@ class Locator:
                     self._channels.ever_answered |= not isinstance(errors[-1], NoAnswer)
                     continue
                 self._channels.answered(answering)
+                if response.spread:
+                    self._spread.add(queue)
+                else:
+                    self._spread.discard(queue)
                 named = self._channels.at(response.client_address)
                 if not named.suspect:
                     return named

@@ -183,7 +183,7 @@ class Producer:
 
     async def _one_stream(self, retry: Retry) -> None:
         """Opens a stream and works with it until it is lost. Always raises, and what it raises is why."""
-        endpoint = await self._locator.locate(self.queue, self._loop.time() + self._settings.timeout)
+        endpoint = await self._locator.locate(self.queue, self._loop.time() + self._settings.timeout, self._session)
         stream: Stream = endpoint.queues.Produce()
         self._stream, self._address, self._gave_up = stream, endpoint.address, None
         beside: list[asyncio.Task[None]] = []
@@ -246,7 +246,7 @@ class Producer:
     async def _follow(self, stream: Stream, endpoint: Endpoint) -> None:
         while True:
             await asyncio.sleep(self._settings.follow)
-            if await self._locator.moved(self.queue, endpoint):
+            if await self._locator.moved(self.queue, endpoint, self._session):
                 self._give_up(stream, NotLeader(f"{endpoint.address} leads queue {self.queue!r} no more"))
 
     def _give_up(self, stream: Stream, error: BrokerError) -> None:

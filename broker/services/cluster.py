@@ -17,6 +17,7 @@ from broker.domain.directory.commands import Node
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.directory import Directory
 from broker.services.locating import Locator
+from broker.services.striping import stripes_by_session
 
 KINDS = ("queue",)
 STATUS_METHOD = "cluster.status"
@@ -65,10 +66,11 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where to send a resource's calls."""
+    """Where to send a resource's calls. ``spread``: over several groups, so that sessions have places of their own."""
 
     group: GroupId
     node: Node
+    spread: bool
 
 
 class HandedOver(msgspec.Struct, frozen=True):
@@ -114,13 +116,15 @@ class ClusterService:
                 except BrokerError:  # the rest of the status is all the more wanted then
                     return {}
                 for resource in page.resources:
-                    counts[resource.group] = counts.get(resource.group, 0) + 1
+                    for group in resource.everywhere:
+                        counts[group] = counts.get(group, 0) + 1
                     after = resource.name
                 more = page.more
         return counts
 
-    async def locate(self, kind: str, name: str, deadline: Millis) -> Place | None:
-        """None when there is no such resource.
+    async def locate(self, kind: str, name: str, deadline: Millis, session: bytes = b"") -> Place | None:
+        """None when there is no such resource. ``session``: of the stream that is to go there: streams to a resource
+        that is spread over several groups spread over the leaders of these, and every node sends each to the same one.
 
         Raises InvalidArgument; Unavailable when its group has no leader until ``deadline``.
         """
@@ -131,14 +135,20 @@ class ClusterService:
             resource = await self._directory.find(kind, name, deadline)
         if resource is None:
             return None
-        group = resource.group
         started = self.clock.monotonic()
-        leader = self._groups.leader_of(group) or await self._groups.leader_known(group, self._remaining(deadline))
+        spread = len(resource.groups) > 1
+        candidates = stripes_by_session(resource.groups, session) if spread and session else (resource.group,)
+        for group in candidates:
+            leader = self._groups.leader_of(group)
+            if leader is None and self._groups.me not in self._topology.replicas(group):
+                leader = await self._ask_leader(group)
+            if leader is not None:
+                return Place(group, self._topology.node(leader), spread)
+        first = candidates[0]
+        leader = await self._groups.leader_known(first, self._remaining(deadline)) or await self._ask_leader(first)
         if leader is None:
-            leader = await self._ask_leader(group)
-        if leader is None:
-            raise Unavailable(self._locator.no_leader(group, Millis(self.clock.monotonic() - started)))
-        return Place(group, self._topology.node(leader))
+            raise Unavailable(self._locator.no_leader(first, Millis(self.clock.monotonic() - started)))
+        return Place(first, self._topology.node(leader), spread)
 
     async def hand_over(self, deadline: Millis) -> HandedOver:
         """Give every leadership held here to another replica, spread over them, until ``deadline``.

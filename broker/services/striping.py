@@ -26,15 +26,22 @@ MAX_QUEUES = 100_000
 """Queues whose turns are remembered."""
 
 
-@lru_cache(maxsize=65_536)
 def stripe_of_session(stripes: tuple[GroupId, ...], session: bytes) -> GroupId:
-    """Where a standard queue keeps what is sent under the session's request ids.
+    """Where a standard queue keeps what is sent under the session's request ids."""
+    return stripes[0] if len(stripes) == 1 else stripes_by_session(stripes, session)[0]
+
+
+@lru_cache(maxsize=65_536)
+def stripes_by_session(stripes: tuple[GroupId, ...], session: bytes) -> tuple[GroupId, ...]:
+    """In the session's order of preference.
 
     Highest random weight (Thaler and Ravishankar, 1998): when stripes come or go, only those sessions move that must.
     """
-    if len(stripes) == 1:
-        return stripes[0]
-    return max(stripes, key=lambda group: blake2b(session, digest_size=8, salt=group.to_bytes(8, "big")).digest())
+
+    def weight(group: GroupId) -> bytes:
+        return blake2b(session, digest_size=8, salt=group.to_bytes(8, "big")).digest()
+
+    return tuple(sorted(stripes, key=weight, reverse=True))
 
 
 def stripe_of_message_group(stripes: tuple[GroupId, ...], message_group: str) -> GroupId:

@@ -32,11 +32,14 @@ class ClusterCalls:
         )
 
     async def locate(self, request: cluster_pb2.LocateRequest, deadline: Millis) -> cluster_pb2.LocateResponse:
-        place = await self._service.locate(request.kind, request.name, deadline)
+        place = await self._service.locate(request.kind, request.name, deadline, request.session)
         if place is None:
             raise QueueNotFound(f"{request.kind} {request.name!r} does not exist: create it first")
         return cluster_pb2.LocateResponse(
-            group=place.group, node=place.node.id, client_address=place.node.client_address
+            group=place.group,
+            node=place.node.id,
+            client_address=place.node.client_address,
+            spread=place.spread,
         )
 
     async def hand_over(self, request: cluster_pb2.HandOverRequest, deadline: Millis) -> cluster_pb2.HandOverResponse:

@@ -30,12 +30,14 @@ from tests.unit.client.fake_refusal import refuse
 
 
 class FakeCluster:
-    """``leader`` is the address that Locate names for every queue; the other nodes answer everything else as well."""
+    """``leader`` is the address that Locate names for every queue; the other nodes answer everything else as well.
+    ``leader_of_session``: unless empty, the queue is spread, and sessions are sent to these addresses."""
 
     def __init__(self) -> None:
         self.queues: dict[str, StoredQueue] = {}
         self.nodes: list[FakeNode] = []
         self.leader: str = ""
+        self.leader_of_session: dict[bytes, str] = {}
         self.window = 8
         self.produce_requests: list[queues_pb2.ProduceRequest] = []
         self.consume_requests: list[queues_pb2.ConsumeRequest] = []
@@ -118,7 +120,9 @@ class FakeNode(FakeFurtherCalls, queues_pb2_grpc.QueueServiceServicer, cluster_p
             await refuse(context, error)
         if not self.cluster.leader:
             await refuse(context, Unavailable("no leader is known"))
-        return cluster_pb2.LocateResponse(group=7, node="a-0", client_address=self.cluster.leader)
+        leader = self.cluster.leader_of_session.get(request.session, self.cluster.leader)
+        spread = bool(self.cluster.leader_of_session)
+        return cluster_pb2.LocateResponse(group=7, node="a-0", client_address=leader, spread=spread)
 
     async def GetStatus(self, request: cluster_pb2.GetStatusRequest, context: Any) -> cluster_pb2.GetStatusResponse:
         await self.speaks.wait()

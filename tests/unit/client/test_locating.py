@@ -48,6 +48,25 @@ async def test_the_leader_is_remembered_until_it_fails() -> None:
         assert channels.at(leader.address).suspect
 
 
+async def test_sessions_of_a_spread_queue_go_to_nodes_of_their_own() -> None:
+    async with locating() as (cluster, _channels, locator):
+        # given a queue that lives in several groups
+        one, other = b"1" * 16, b"2" * 16
+        cluster.leader_of_session = {one: cluster.nodes[1].address, other: cluster.nodes[2].address}
+
+        # then each session finds its own node, and calls without one find the leader, in any order
+        assert (await locator.locate("orders", soon(), one)).address == cluster.nodes[1].address
+        assert (await locator.locate("orders", soon())).address == cluster.nodes[0].address
+        assert (await locator.locate("orders", soon(), other)).address == cluster.nodes[2].address
+        assert (await locator.locate("orders", soon())).address == cluster.nodes[0].address
+
+        # when a session is to go elsewhere, its own stream hears of it and the others do not
+        nearest = await locator.locate("orders", soon(), one)
+        cluster.leader_of_session[one] = cluster.nodes[2].address
+        assert await locator.moved("orders", nearest, one)
+        assert not await locator.moved("orders", await locator.locate("orders", soon()))
+
+
 async def test_a_suspect_is_believed_in_only_when_it_answers_itself() -> None:
     async with locating() as (cluster, _channels, locator):
         # given a leader that fell silent, whom the others still name

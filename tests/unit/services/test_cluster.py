@@ -13,6 +13,7 @@ from broker.services.administering import AttributeChanges
 from broker.services.topology import Topology
 from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import soon, started
+from tests.unit.services.striped import place_of, session_of, spread_queue
 
 
 async def test_the_status_has_every_nodes_word_and_every_leaders_view() -> None:
@@ -61,6 +62,58 @@ async def test_a_queue_is_located_at_its_leader_from_any_node() -> None:
     assert await nodes["b-0"].cluster.locate("queue", "unknown", soon(cluster)) is None
     with pytest.raises(InvalidArgument, match="'topic'"):
         await nodes["b-0"].cluster.locate("topic", "orders", soon(cluster))
+
+
+async def test_sessions_spread_over_the_leaders_of_a_spread_queue_and_all_nodes_agree() -> None:
+    cluster, nodes = await spread_queue(stripes=3)
+    stripes = place_of(cluster).groups
+    for group in stripes:
+        session = session_of(stripes, group)
+        for node in nodes.values():
+            place = await node.cluster.locate("queue", "orders", soon(cluster), session)
+            assert place is not None
+            assert (place.group, place.node.id, place.spread) == (group, cluster.leaders[group], True)
+    without = await nodes["b-0"].cluster.locate("queue", "orders", soon(cluster))
+    assert without is not None
+    assert (without.group, without.spread) == (stripes[0], True)
+
+
+async def test_a_session_goes_to_another_leader_while_its_own_stripe_has_none() -> None:
+    cluster, nodes = await spread_queue(stripes=3)
+    stripes = place_of(cluster).groups
+    session = session_of(stripes, 2)
+    cluster.elect(2, None)
+
+    found = [await node.cluster.locate("queue", "orders", soon(cluster), session) for node in nodes.values()]
+
+    assert found[0] is not None
+    assert found[0].group in {1, 3}
+    assert found == [found[0]] * 3
+
+
+async def test_a_node_without_a_replica_of_the_sessions_stripe_agrees_with_the_others() -> None:
+    cluster = FakeCluster(nodes=4, groups=4)
+    cluster.groups = tuple(
+        Group(
+            group.id, tuple(node for node in group.replicas if (group.id, node) != (2, "d-0")), group.preferred_leader
+        )
+        for group in cluster.groups
+    )
+    nodes = await started(cluster)
+    await nodes["a-0"].queues.create("orders", AttributeChanges(stripes=4), soon(cluster))
+    cluster.elect(2, "c-0")
+    session = session_of(place_of(cluster).groups, 2)
+
+    for node in nodes.values():
+        place = await node.cluster.locate("queue", "orders", soon(cluster), session)
+        assert place is not None
+        assert (place.group, place.node.id) == (2, "c-0")
+
+
+async def test_every_stripe_counts_as_a_resource_of_its_group() -> None:
+    cluster, nodes = await spread_queue(stripes=3)
+    await nodes["a-0"].queues.create("plain", AttributeChanges(), soon(cluster))
+    assert (await nodes["b-0"].cluster.status()).resources == {1: 1, 2: 1, 3: 1, 4: 1}
 
 
 async def test_where_a_queue_is_is_looked_up_again_after_a_while() -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"broker/pb/cluster/v1/cluster.proto\x12\x11\x62roker.cluster.v1\"\x12\n\x10GetStatusRequest\"\x95\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x15\n\radmin_address\x18\x04 \x01(\t\x12\x11\n\treachable\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12\r\n\x05leads\x18\x08 \x01(\r\"5\n\x07Replica\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\"\xa2\x01\n\x05Group\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.broker.cluster.v1.Replica\x12\x11\n\tresources\x18\x08 \x01(\r\"\x8b\x01\n\x11GetStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x02 \x01(\t\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.broker.cluster.v1.Node\x12(\n\x06groups\x18\x04 \x03(\x0b\x32\x18.broker.cluster.v1.Group\"+\n\rLocateRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"E\n\x0eLocateResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\"%\n\x0fHandOverRequest\x12\x12\n\ntimeout_ms\x18\x01 \x01(\x04\"5\n\x10HandOverResponse\x12\x13\n\x0bhanded_over\x18\x01 \x01(\r\x12\x0c\n\x04kept\x18\x02 \x01(\r2\x8c\x02\n\x0e\x43lusterService\x12V\n\tGetStatus\x12#.broker.cluster.v1.GetStatusRequest\x1a$.broker.cluster.v1.GetStatusResponse\x12M\n\x06Locate\x12 .broker.cluster.v1.LocateRequest\x1a!.broker.cluster.v1.LocateResponse\x12S\n\x08HandOver\x12\".broker.cluster.v1.HandOverRequest\x1a#.broker.cluster.v1.HandOverResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"broker/pb/cluster/v1/cluster.proto\x12\x11\x62roker.cluster.v1\"\x12\n\x10GetStatusRequest\"\x95\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x15\n\radmin_address\x18\x04 \x01(\t\x12\x11\n\treachable\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12\r\n\x05leads\x18\x08 \x01(\r\"5\n\x07Replica\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\"\xa2\x01\n\x05Group\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.broker.cluster.v1.Replica\x12\x11\n\tresources\x18\x08 \x01(\r\"\x8b\x01\n\x11GetStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x02 \x01(\t\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.broker.cluster.v1.Node\x12(\n\x06groups\x18\x04 \x03(\x0b\x32\x18.broker.cluster.v1.Group\"<\n\rLocateRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x0c\"U\n\x0eLocateResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x0e\n\x06spread\x18\x04 \x01(\x08\"%\n\x0fHandOverRequest\x12\x12\n\ntimeout_ms\x18\x01 \x01(\x04\"5\n\x10HandOverResponse\x12\x13\n\x0bhanded_over\x18\x01 \x01(\r\x12\x0c\n\x04kept\x18\x02 \x01(\r2\x8c\x02\n\x0e\x43lusterService\x12V\n\tGetStatus\x12#.broker.cluster.v1.GetStatusRequest\x1a$.broker.cluster.v1.GetStatusResponse\x12M\n\x06Locate\x12 .broker.cluster.v1.LocateRequest\x1a!.broker.cluster.v1.LocateResponse\x12S\n\x08HandOver\x12\".broker.cluster.v1.HandOverRequest\x1a#.broker.cluster.v1.HandOverResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,13 +42,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSRESPONSE']._serialized_start=450
   _globals['_GETSTATUSRESPONSE']._serialized_end=589
   _globals['_LOCATEREQUEST']._serialized_start=591
-  _globals['_LOCATEREQUEST']._serialized_end=634
-  _globals['_LOCATERESPONSE']._serialized_start=636
-  _globals['_LOCATERESPONSE']._serialized_end=705
-  _globals['_HANDOVERREQUEST']._serialized_start=707
-  _globals['_HANDOVERREQUEST']._serialized_end=744
-  _globals['_HANDOVERRESPONSE']._serialized_start=746
-  _globals['_HANDOVERRESPONSE']._serialized_end=799
-  _globals['_CLUSTERSERVICE']._serialized_start=802
-  _globals['_CLUSTERSERVICE']._serialized_end=1070
+  _globals['_LOCATEREQUEST']._serialized_end=651
+  _globals['_LOCATERESPONSE']._serialized_start=653
+  _globals['_LOCATERESPONSE']._serialized_end=738
+  _globals['_HANDOVERREQUEST']._serialized_start=740
+  _globals['_HANDOVERREQUEST']._serialized_end=777
+  _globals['_HANDOVERRESPONSE']._serialized_start=779
+  _globals['_HANDOVERRESPONSE']._serialized_end=832
+  _globals['_CLUSTERSERVICE']._serialized_start=835
+  _globals['_CLUSTERSERVICE']._serialized_end=1103
 # @@protoc_insertion_point(module_scope)
