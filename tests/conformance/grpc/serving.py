@@ -52,7 +52,7 @@ class Running:
         """Returns when exactly so many long polls wait."""
         await until(lambda: self.cluster.waiting == count)
 
-    async def create(self, name: str = "orders", **attributes: int) -> None:
+    async def create(self, name: str = "orders", **attributes: Any) -> None:
         given = queues_pb2.QueueAttributes(**attributes)
         await self.queues.CreateQueue(queues_pb2.CreateQueueRequest(name=name, attributes=given), timeout=TIMEOUT)
 
@@ -64,7 +64,7 @@ class Running:
         return response
 
     async def receive(
-        self, count: int = 10, queue: str = "orders", **options: int
+        self, count: int = 10, queue: str = "orders", **options: Any
     ) -> list[queues_pb2.DeliveredMessage]:
         response = await self.queues.Receive(
             queues_pb2.ReceiveRequest(queue=queue, max_messages=count, **options), timeout=TIMEOUT
@@ -79,8 +79,9 @@ class Running:
 
 @asynccontextmanager
 async def serving(
-    cluster: FakeCluster | None = None, settings: ServiceSettings | None = None
+    cluster: FakeCluster | None = None, settings: ServiceSettings | None = None, couriers: bool = False
 ) -> AsyncIterator[Running]:
+    """``couriers``: messages between groups are carried."""
     cluster = cluster or FakeCluster()
     running = Running(cluster, {})
 
@@ -103,6 +104,8 @@ async def serving(
             await server.start()
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
             running.doors[node] = Door(services, server, registry, channel)
+            if couriers:
+                services.courier.start(scope)
         try:
             yield running
         finally:
