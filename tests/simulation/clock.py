@@ -1,4 +1,5 @@
-"""A node's two clocks: both run a little fast or slow, the wall clock is also wrong by an amount that may jump."""
+"""A node's two clocks: both run a little fast or slow, the wall clock is also wrong by an amount that may jump, and may
+leap together with all others."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ _PARTS = 1_000_000
 
 
 class NodeClock:
-    """Implements broker.base.instants.Clock. ``drift`` in parts per million, ``skew`` in milliseconds."""
+    """Implements broker.base.instants.Clock. ``drift`` in parts per million, ``skew`` and
+    ``leaped`` in milliseconds."""
 
     def __init__(self, world: World, drift: int, skew: int, origin: int) -> None:
         self.skew = skew
+        self.leaped = 0
         self._world = world
         self._rate = _PARTS + drift
         self._origin = origin
@@ -24,11 +27,11 @@ class NodeClock:
         return Millis(self._origin + self._elapsed())
 
     def wall(self) -> WallMillis:
-        return WallMillis(EPOCH + self.skew + self._elapsed())
+        return WallMillis(EPOCH + self.skew + self.leaped + self._elapsed())
 
     def instant(self) -> Instant:
         elapsed = self._world.now * self._rate // _PARTS // MILLISECOND
-        return Instant(Millis(self._origin + elapsed), WallMillis(EPOCH + self.skew + elapsed))
+        return Instant(Millis(self._origin + elapsed), WallMillis(EPOCH + self.skew + self.leaped + elapsed))
 
     def world_time_of(self, monotonic: Millis) -> int:
         """The first world time (microseconds) at which this clock shows ``monotonic``."""

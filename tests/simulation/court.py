@@ -1,45 +1,41 @@
 """Where what happens in the cluster meets the checkers.
 
-The court sees every entry that any machine applies. The first machine to apply an index writes history: the naive queue
-model follows it and the queue checkers judge it. Every later application at that index must repeat it.
+The court sees every entry that any machine applies. The first machine to apply an index writes history: the judge of
+the queues hears it. Every later application at that index must repeat it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from broker.base.ids import GroupId, Index
+from broker.base.errors import Refusal
+from broker.base.ids import GroupId
 from broker.base.instants import WallMillis
 from broker.domain.queues import commands as queues
 from broker.domain.queues import model, questions
 from broker.machine import envelope
 from broker.machine.contract import Applied
-from broker.machine.replicated import ReplicatedMachine
+from broker.machine.outbox import WAKE_KEY
 from tests.simulation.checkers.applications import Application, CommittedUnchanged, MachinesIdentical
 from tests.simulation.checkers.conservation import Conservation
-from tests.simulation.checkers.counts import ExactCounts
-from tests.simulation.checkers.deliveries import NoDoubleDelivery, OneValidHandle
 from tests.simulation.checkers.elections import LeaderCompleteness, OneLeaderPerTerm
 from tests.simulation.checkers.linearizability import LinearizableReads
 from tests.simulation.checkers.logs import LogMatching
-from tests.simulation.checkers.queue_model import QueueModel
 from tests.simulation.checkers.recovery import Recovery
 from tests.simulation.checkers.requests import AppliedOnce
 from tests.simulation.checkers.violation import Violation
+from tests.simulation.judge import Judge
 from tests.simulation.world import SECOND, World
 
 QUEUES = "queues"
 DIRECTORY = "directory"
 
-_DUMP_EVERY = 64
-"""Machines are compared byte by byte at multiples of this index, and wherever a snapshot is made or loaded."""
+_EVERYTHING = 1_000_000
 
 _command_decoder = msgspec.msgpack.Decoder(queues.Command)
-
-
 _messages_decoder = msgspec.msgpack.Decoder(list[model.Message])
 
 
@@ -56,51 +52,66 @@ class Court:
         self.completeness = LeaderCompleteness()
         self.logs = LogMatching()
         self.reads = LinearizableReads()
-        self.conservation = Conservation()
-        self.counts = ExactCounts()
         self.recovery = Recovery(bound=20 * SECOND)
-        self._deliveries = NoDoubleDelivery()
-        self._handles = OneValidHandle()
-        self._models: dict[int, QueueModel] = {}
+        self.judge = Judge(world.counts)
+        self.conservation = Conservation(self.judge.journeys.birth)
         self._times: dict[int, int] = {}
         self._world = world
 
-    def model(self, group: int) -> QueueModel:
-        model = self._models.get(group)
-        if model is None:
-            model = self._models[group] = QueueModel()
-        return model
-
-    def applied(self, node: str, group: int, index: int, data: bytes, applied: Applied) -> bool:
-        """True if no machine had applied at this index before."""
+    def applied(
+        self, node: str, group: int, index: int, data: bytes, applied: Applied, ask: Callable[[Any], Any]
+    ) -> bool:
+        """True if no machine had applied at this index before. ``ask`` puts a question to the machine that did."""
         now = Application(data, applied.reply, applied.effects, node)
         if not self.history.applied(group, index, now):
             return False
         entry = envelope.decode(data)
         at = self._times[group] = max(self._times.get(group, 0), entry.at)
         self._world.note("applied", group, index, entry.room, applied.reply)
-        if entry.room == envelope.TICK_ROOM:
-            self._world.counts["tick"] += 1
-            return True
-        if entry.request is not None:
-            request = (entry.request.session, entry.request.number)
-            if not self.requests.applied(group, index, request, applied.reply):
-                self._world.counts["request retry deduplicated"] += 1
-                return True
-        if entry.room == QUEUES:
-            self._judge(group, index, at, _command_decoder.decode(entry.command), applied.reply)
+        parcels: tuple[questions.Parcel, ...] = ()
+        if any(effect.key == WAKE_KEY for effect in applied.effects):
+            parcels = ask(questions.Leaving(self.judge.model(group).last_departed, _EVERYTHING))
+        self.judge.passed(group, at)
+        command = self._command_of(group, index, entry, applied.reply)
+        self.judge.applied(group, command, applied.reply, parcels, index, at)
         return True
 
-    def counted(self, node: str, group: int, applied: int, question: Any, answer: Any) -> None:
-        """A machine that had applied up to ``applied`` answered. Counts are told as of the machine's time."""
+    def _command_of(self, group: int, index: int, entry: envelope.Envelope, reply: Any) -> Any:
+        """What an entry told the queues to do; None when that is nothing."""
+        if entry.room == envelope.TICK_ROOM:
+            self._world.counts["tick"] += 1
+            return None
+        if entry.request is not None:
+            request = (entry.request.session, entry.request.number)
+            if not self.requests.applied(group, index, request, reply):
+                self._world.counts["request retry deduplicated"] += 1
+                return None
+        if entry.room != QUEUES or type(reply) is Refusal:
+            return None
+        return _command_decoder.decode(entry.command)
+
+    def answered(self, node: str, group: int, applied: int, question: Any, answer: Any, at: WallMillis) -> None:
+        """A machine that had applied up to ``applied`` answered."""
         self._world.counts["read index"] += 1
-        if type(question) is questions.CountsOf and applied == self.history.head(group):
-            self.counts.counted(self.model(group), question, answer, self._times.get(group, 0), node)
+        self.judge.told(question, answer, node)
+        if applied == self.history.head(group):
+            self.judge.answered(group, question, answer, self._times.get(group, 0), at, node)
 
     def placed(self, name: str, found: Any) -> None:
         """A strong read of the directory, begun after ``name`` was placed there, ended."""
         if found is not None and found.name != name:
             raise Violation(LinearizableReads.name, f"the directory was asked for {name} and answered {found}")
+
+    def now(self, group: int) -> int:
+        """Machine time of a group, in milliseconds."""
+        return self._times.get(group, 0)
+
+    def left(self) -> str:
+        """What is in the queues and between them, empty when nothing is."""
+        queues = [queue for model in self.judge.models for queue in model.queues.values()]
+        held = [f"{queue.name} {len(queue.messages)}" for queue in queues if queue.messages]
+        on_their_way = [f"outbox of {model.group} {len(model.outbox)}" for model in self.judge.models if model.outbox]
+        return ", ".join([*held, *on_their_way])
 
     def with_bodies(self, group: int, command: Any, reply: Any, entry: Callable[[GroupId, int], bytes | None]) -> Any:
         """What a consumer gets to see of a reply: deliveries with bodies, read from the log of the answering node.
@@ -109,78 +120,19 @@ class Court:
         """
         if type(reply) is not queues.Deliveries:
             return reply
-        present = self.model(group).queues[command.queue].messages
+        queue = self.judge.model(group).queues.get(command.queue)
         messages = []
         for delivery in reply.deliveries:
             data = entry(GroupId(group), delivery.index)
             if data is not None:
-                send = _command_decoder.decode(envelope.decode(data).command)
-                messages.append((delivery, _messages_decoder.decode(send.messages)[delivery.slot].body))
-            elif (delivery.index, delivery.slot) in present:
+                messages.append((delivery, _body(data, delivery.slot)))
+            elif queue is not None and (delivery.index, delivery.slot) in queue.messages:
                 messages.append((delivery, None))
         return Received(tuple(messages))
 
-    def _judge(self, group: int, index: int, now: int, command: Any, reply: Any) -> None:
-        model = self.model(group)
-        if command.queue in model.queues:
-            if type(command) is queues.Receive and type(reply) is queues.Deliveries:
-                self._deliveries.received(model, command, reply, index, now)
-            elif type(reply) is queues.Results:
-                self._handles.handled(model, command, reply, index, now)
-        model.follow(command, reply, index, now)
 
-
-class ObservedMachine:
-    """A group's real machine on one node, whose every step the court sees. ``terms`` tells the term of an entry and
-    that of the replica."""
-
-    def __init__(
-        self,
-        court: Court,
-        node: str,
-        group: GroupId,
-        machine: ReplicatedMachine,
-        terms: Callable[[int], tuple[int, int]],
-    ) -> None:
-        self._court = court
-        self._terms = terms
-        self._node = node
-        self._group = group
-        self._machine = machine
-        self.applied = 0
-
-    def apply(self, data: bytes, index: Index) -> Applied:
-        applied = self._machine.apply(data, index)
-        self.applied = index
-        if self._court.applied(self._node, self._group, index, data, applied):
-            term, known_in = self._terms(index)
-            self._court.completeness.applied(self._group, index, term, known_in)
-        if index % _DUMP_EVERY == 0:
-            self.compare()
-        return applied
-
-    def compare(self) -> None:
-        self._court.machines.dumped(self._node, self._group, self.applied, b"".join(self._machine.dump()))
-
-    def query(self, room: str, question: Any, at: WallMillis) -> Any:
-        answer = self._machine.query(room, question, at)
-        self._court.counted(self._node, self._group, self.applied, question, answer)
-        return answer
-
-    def next_deadline(self) -> WallMillis | None:
-        return self._machine.next_deadline()
-
-    def dump(self) -> Iterator[bytes]:
-        self.compare()
-        return self._machine.dump()
-
-    def load(self, pieces: Iterable[bytes]) -> None:
-        self._machine.load(pieces)
-        self.applied = self._machine.applied_index
-        self.compare()
-
-    def live_entries(self) -> Iterator[tuple[Index, Index]]:
-        return self._machine.live_entries()
-
-    def replay(self, session: bytes, after: int) -> list[tuple[int, Any]]:
-        return self._machine.replay(session, after)
+def _body(data: bytes, slot: int) -> bytes:
+    """Of the message that an entry brought."""
+    command = _command_decoder.decode(envelope.decode(data).command)
+    brought = command.send if type(command) is queues.Exchange else command
+    return _messages_decoder.decode(brought.messages)[slot].body

@@ -21,6 +21,23 @@ REQUIRED = (
     "read index",
     "tick",
     "turns with more to apply",
+    "clock leap",
+    "duplicate send",
+    "receive attempt repeated",
+    "group blocked",
+    "noisy group waited",
+    "schedule cancelled",
+    "message expired",
+    "exchange",
+    "dead letter carried",
+    "parcel refused",
+    "arrival repeated",
+    "dead-letter queue found anew",
+    "message moved",
+    "message moved home",
+    "move task completed",
+    "move task failed",
+    "move task cancelled",
 )
 
 

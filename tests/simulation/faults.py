@@ -13,6 +13,9 @@ import msgspec
 
 from tests.simulation.world import MILLISECOND, SECOND, World
 
+LEAP = 330_000
+"""Milliseconds: longer than anything is deduplicated, shorter than requests are remembered."""
+
 
 class Rates(msgspec.Struct, frozen=True):
     """Intervals are means in microseconds, None: never. Probabilities per frame, request or write."""
@@ -47,6 +50,8 @@ class Rates(msgspec.Struct, frozen=True):
     request_duplication: float = 0.0
     transfer_every: int | None = None
     """Leadership is handed over on request."""
+    leap_at: int | None = None
+    """The instant (not a mean) at which all wall clocks go on by LEAP at once, as after a long sleep."""
 
 
 def draw(chance: Random) -> Rates:
@@ -83,6 +88,7 @@ def draw(chance: Random) -> Rates:
         reply_loss=chance.choice((0.0, 0.02, 0.1)),
         request_duplication=chance.choice((0.0, 0.05)),
         transfer_every=sometimes(0.2, 2, 5),
+        leap_at=sometimes(0.15, 3, 6),
     )
 
 
@@ -99,6 +105,7 @@ class Victim(Protocol):
     def pause(self, duration: int) -> None: ...
     def slow_disk(self, sync_time: int) -> None: ...
     def jump_clock(self, by: int) -> None: ...
+    def leap_clock(self, by: int) -> None: ...
     def behave(self) -> None: ...
     def hand_over(self, chance: Random) -> None: ...
     def leads_something(self) -> bool: ...
@@ -137,6 +144,8 @@ class FaultSchedule:
         ):
             if every is not None:
                 self._again(every, act)
+        if rates.leap_at is not None:
+            self._world.after(rates.leap_at, self._leap)
 
     def heal(self) -> None:
         self._world.note("heal")
@@ -239,6 +248,13 @@ class FaultSchedule:
         victim = self._chance.choice(self._nodes)
         self._world.counts["clock jump"] += 1
         victim.jump_clock(self._chance.randint(-self._rates.clock_jump_max, self._rates.clock_jump_max))
+
+    def _leap(self) -> None:
+        if not self._healed:
+            self._world.counts["clock leap"] += 1
+            self._world.note("all clocks leap", LEAP)
+            for node in self._nodes:
+                node.leap_clock(LEAP)
 
     def _hand_over(self) -> None:
         victim = self._victim()

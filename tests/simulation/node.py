@@ -20,15 +20,17 @@ from broker.raft.messages import Append
 from broker.raft.types import RaftConfig, Role
 from broker.replication import frames, inputs
 from broker.replication.node_core import NodeCore
-from broker.replication.replica import ReplicaSettings
+from broker.replication.replica import Replica, ReplicaSettings
 from broker.storage.store import Batch, Store
 from tests.simulation.bulk import Bulk
 from tests.simulation.clock import NodeClock
-from tests.simulation.court import Court, ObservedMachine
+from tests.simulation.courier import Couriers, Roads
+from tests.simulation.court import Court
 from tests.simulation.drive import Drive
 from tests.simulation.fake_disk import PowerLoss
 from tests.simulation.faults import Rates
 from tests.simulation.network import Network
+from tests.simulation.observed import ObservedMachine
 from tests.simulation.traffic import Traffic
 from tests.simulation.world import MILLISECOND, SECOND, World
 
@@ -46,6 +48,7 @@ class Cluster:
         world: World,
         rates: Rates,
         network: Network,
+        roads: Roads,
         court: Court,
         groups: dict[GroupId, tuple[NodeId, ...]],
         raft: RaftConfig,
@@ -55,6 +58,7 @@ class Cluster:
         self.world = world
         self.rates = rates
         self.network = network
+        self.roads = roads
         self.bulk = Bulk(world, network)
         self.court = court
         self.groups = groups
@@ -125,6 +129,7 @@ class SimulatedNode:
             if replica.applied:
                 self._world.counts["restart from snapshot"] += 1
             self._world.note(self.name, "has", group, replica.raft.first_index, replica.raft.last_index)
+        self._couriers = Couriers(self, cluster.roads, cluster.groups)
         self._soon()
         self._later(_COMPACTION_EVERY, self._compact)
         cluster.network.process_started(self.name)
@@ -160,6 +165,9 @@ class SimulatedNode:
 
     def slow_disk(self, sync_time: int) -> None:
         self._drive.sync_time = sync_time
+
+    def leap_clock(self, by: int) -> None:
+        self.clock.leaped += by
 
     def jump_clock(self, by: int) -> None:
         self.clock.skew += by
@@ -205,7 +213,10 @@ class SimulatedNode:
         entry = self._drive.store.read_one(group, index)
         return None if entry is None else entry.data
 
-    # --- what transfers of snapshots need
+    # --- what couriers and transfers of snapshots need
+
+    def replica(self, group: GroupId) -> Replica:
+        return self.running.replicas[group]
 
     @property
     def store(self) -> Store:
@@ -294,6 +305,7 @@ class SimulatedNode:
         for group, change in turn.role_changes:
             self._role_changed(group, change.role, change.term, change.leader)
         self._world.counts["wake"] += len(turn.effects)
+        self._couriers.turned(turn.effects)
         for job in turn.jobs:
             self._start_job(job)
         if turn.again:

@@ -13,9 +13,10 @@ from broker.base.instants import Millis
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.storage.settings import StorageSettings
-from tests.simulation import faults, workload
+from tests.simulation import courier, faults, load
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.client import Client
+from tests.simulation.courier import CarryingSettings, Roads
 from tests.simulation.court import Court
 from tests.simulation.drive import Drive
 from tests.simulation.faults import FaultSchedule
@@ -48,10 +49,11 @@ class Plan(msgspec.Struct, frozen=True):
     """What a seed draws, unless a test asks for something else."""
 
     rates: faults.Rates
-    load: workload.Load
+    load: load.Load
     raft: RaftConfig
     replica: ReplicaSettings
     storage: StorageSettings
+    carrying: CarryingSettings
     groups: int
     duration: int
 
@@ -62,7 +64,7 @@ def draw_plan(world: World, duration: int) -> Plan:
     rates = faults.draw(world.chance("rates"))
     return Plan(
         rates=rates,
-        load=workload.draw(world.chance("load")),
+        load=load.draw(world.chance("load"), leaps=rates.leap_at is not None),
         raft=RaftConfig(
             heartbeat_interval=Millis(50 if shortest < 500 else 100),
             election_timeout_min=Millis(shortest),
@@ -83,6 +85,7 @@ def draw_plan(world: World, duration: int) -> Plan:
             spare_segments=chance.choice((0, 1, 2)),
             open_segments=chance.choice((1, 8)),
         ),
+        carrying=courier.draw_settings(world.chance("carrying")),
         groups=3,
         duration=duration,
     )
@@ -94,13 +97,15 @@ class Simulation:
         self.plan = plan
         self.court = Court(world)
         self.network = network = Network(world, plan.rates)
+        self.roads = roads = Roads(world, plan.rates, network, plan.carrying)
         names = tuple(NodeId(f"{zone}-0") for zone in ZONES)
         groups = {GroupId(number): names for number in range(DIRECTORY_GROUP, plan.groups)}
-        cluster = Cluster(world, plan.rates, network, self.court, groups, plan.raft, plan.replica, machine_of)
+        cluster = Cluster(world, plan.rates, network, roads, self.court, groups, plan.raft, plan.replica, machine_of)
         self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates, plan.storage)) for name in names]
         for node in self.nodes:
             network.join(node)
             cluster.bulk.join(node)
+            roads.join(node)
         self.clients = [
             Client(f"client-{number}", world, plan.rates, self.court, self.nodes) for number in range(CLIENTS)
         ]
@@ -119,14 +124,15 @@ class Simulation:
         self.world.after(_LOG_CHECK_EVERY, self._check_logs)
         self.world.run_until(self.plan.duration)
         self.faults.heal()
+        self.roads.behave()
         for client in self.clients:
             client.behave()
         self._until("not every group has a leader that serves", self._without_leader)
-        self.workload.ended = True
+        self.workload.end()
         self._until("requests are unanswered", self._unanswered)
-        self.workload.drain()
-        self._until("queues are not empty", self._unanswered)
+        self._until("queues are not empty", self._undrained)
         self.court.conservation.all_drained()
+        self.court.judge.journeys.all_ended(self.court.judge.models)
         self._until("replicas differ", self._apart)
         self._compare(with_data=True)
         for node in self.nodes:
@@ -148,6 +154,13 @@ class Simulation:
 
     def _unanswered(self) -> str:
         return ", ".join(f"{client.name} {client.open}" for client in self.clients if client.open)
+
+    def _undrained(self) -> str:
+        """What is taken out of one queue may have come to another meanwhile."""
+        left = self._unanswered()
+        if not left and (left := self.court.left()):
+            self.workload.drain()
+        return left
 
     def _apart(self) -> str:
         behind = []
@@ -187,5 +200,6 @@ def run_seed(
         checker, story = f"no node crashes ({type(error).__name__})", traceback.format_exc(limit=-8)
     world.counts["messages delivered"] += simulation.court.conservation.deliveries
     world.counts["dumps compared"] += simulation.court.machines.compared
-    world.counts["counts compared"] += simulation.court.counts.compared
+    world.counts["counts compared"] += simulation.court.judge.counts.compared
+    world.counts["pages compared"] += simulation.court.judge.places.browsed
     return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)

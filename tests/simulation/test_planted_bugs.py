@@ -15,7 +15,7 @@ import pytest
 from broker.base.ids import Term
 from broker.domain.queues.commands import Deliveries
 from broker.domain.queues.machine import QueueMachine
-from broker.domain.queues.standard import StandardQueue
+from broker.domain.queues.queue import Queue
 from broker.machine.sessions import Sessions
 from broker.raft import group as raft_group
 from broker.raft import leading
@@ -26,42 +26,8 @@ from broker.replication.replica import Replica
 from broker.storage import segment
 from broker.storage.store import Store
 from tests.simulation import faults
-from tests.simulation.run import Plan, run_seed
-from tests.simulation.world import MILLISECOND, SECOND
-
-MAX_SEEDS = 60
-DURATION = 12 * SECOND
-
-CRASHES = faults.Rates(
-    power_loss_every=1 * SECOND, all_down_every=4 * SECOND, down_for=200 * MILLISECOND, sync_time=10 * MILLISECOND
-)
-PARTITIONS = faults.Rates(partition_every=2 * SECOND, partition_for=3 * SECOND, one_way=0.3)
-TURMOIL = faults.Rates(
-    partition_every=1 * SECOND,
-    partition_for=1_500 * MILLISECOND,
-    one_way=0.3,
-    power_loss_every=1_500 * MILLISECOND,
-    kill_every=2 * SECOND,
-    down_for=100 * MILLISECOND,
-    sync_time=10 * MILLISECOND,
-)
-CALM = faults.Rates(reply_loss=0.1, request_duplication=0.1)
-
-
-def under(rates: faults.Rates) -> Callable[[Plan], Plan]:
-    return lambda plan: msgspec.structs.replace(plan, rates=rates)
-
-
-def findings(rates: faults.Rates, wanted: set[str]) -> set[str]:
-    """The checkers that broken seeds broke, up to the first wanted one."""
-    found: set[str] = set()
-    for seed in range(MAX_SEEDS):
-        outcome = run_seed(seed, DURATION, adjust=under(rates))
-        if outcome.checker:
-            found.add(outcome.checker)
-        if outcome.checker in wanted:
-            break
-    return found
+from tests.simulation.planting import CALM, CRASHES, DURATION, PARTITIONS, TURMOIL, findings, under
+from tests.simulation.run import run_seed
 
 
 def acknowledge_before_the_sync(patch: pytest.MonkeyPatch) -> None:
@@ -83,13 +49,13 @@ def answer_reads_without_asking_anyone(patch: pytest.MonkeyPatch) -> None:
 
 
 def ignore_visibility(patch: pytest.MonkeyPatch) -> None:
-    receive = StandardQueue.receive
+    receive = Queue.receive
 
-    def careless(self: StandardQueue, receipt: int, maximum: int, timeout: int, at: Any) -> Deliveries:
-        received = receive(self, receipt, maximum, 0, at)
-        return Deliveries(received.deliveries, at + timeout)
+    def careless(self: Queue, command: Any, timeout: int, index: int, at: Any) -> tuple[Deliveries, Any, int]:
+        received, picking, visible = receive(self, command, 0, index, at)
+        return Deliveries(received.deliveries, at + timeout), picking, visible
 
-    patch.setattr(StandardQueue, "receive", careless)
+    patch.setattr(Queue, "receive", careless)
 
 
 def forget_requests(patch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from broker.domain.queues import questions
-from tests.simulation.checkers.queue_model import QueueModel
+from broker.domain.queues.model import Counts
+from tests.simulation.checkers.model_queue import ModelQueue
 from tests.simulation.checkers.violation import Violation
 
 
@@ -13,17 +14,14 @@ class ExactCounts:
     def __init__(self) -> None:
         self.compared = 0
 
-    def counted(self, model: QueueModel, question: questions.CountsOf, answer: object, now: int, node: str) -> None:
-        """The answering machine had applied exactly what the model has followed."""
-        queue = model.queues.get(question.queue)
-        if queue is None or type(answer) is not model.Counts:
-            if queue is not None:
-                raise Violation(self.name, f"{node} was asked for the counts of {queue.name} and said {answer}")
-            return
+    def counted(self, queue: ModelQueue, question: questions.CountsOf, answer: object, now: int, node: str) -> None:
+        """The answering machine had applied exactly what the picture has followed."""
+        if type(answer) is not Counts:
+            raise Violation(self.name, f"{node} was asked for the counts of {queue.name} and said {answer}")
         self.compared += 1
-        visible = queue.visible(now)
-        in_flight = sum(1 for held in queue.messages.values() if held.visible_at > now and held.receipt)
-        expected = model.Counts(
+        visible, in_flight = len(queue.visible(now)), len(queue.in_flight(now))
+        leaving = {departed.held.group for departed in queue.leaving.values() if not departed.forgotten}
+        expected = Counts(
             visible=visible,
             in_flight=in_flight,
             delayed=len(queue.messages) - visible - in_flight,
@@ -31,7 +29,12 @@ class ExactCounts:
             sent_total=queue.sent,
             received_total=queue.received,
             deleted_total=queue.deleted,
-            expired_total=0,
+            expired_total=queue.expired,
+            moving=len(queue.leaving),
+            moved_total=queue.moved,
+            arrived_total=queue.arrived,
+            duplicates_total=queue.duplicates,
+            message_groups=len(({held.group for held in queue.messages.values()} | leaving) - {""}),
         )
         if answer != expected:
             raise Violation(self.name, f"{node} counts {queue.name} at {now} as {answer}; they are {expected}")

@@ -1,0 +1,51 @@
+"""How planted bugs are hunted: under which faults and which load, over how many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from tests.simulation import faults
+from tests.simulation.load import Load
+from tests.simulation.run import Plan, run_seed
+from tests.simulation.world import MILLISECOND, SECOND
+
+MAX_SEEDS = 60
+DURATION = 12 * SECOND
+
+CRASHES = faults.Rates(
+    power_loss_every=1 * SECOND, all_down_every=4 * SECOND, down_for=200 * MILLISECOND, sync_time=10 * MILLISECOND
+)
+PARTITIONS = faults.Rates(partition_every=2 * SECOND, partition_for=3 * SECOND, one_way=0.3)
+TURMOIL = faults.Rates(
+    partition_every=1 * SECOND,
+    partition_for=1_500 * MILLISECOND,
+    one_way=0.3,
+    power_loss_every=1_500 * MILLISECOND,
+    kill_every=2 * SECOND,
+    down_for=100 * MILLISECOND,
+    sync_time=10 * MILLISECOND,
+)
+CALM = faults.Rates(reply_loss=0.1, request_duplication=0.1)
+
+
+def under(rates: faults.Rates, load: Load | None = None) -> Callable[[Plan], Plan]:
+    """``load`` None: as each seed draws it."""
+
+    def adjusted(plan: Plan) -> Plan:
+        return msgspec.structs.replace(plan, rates=rates, load=plan.load if load is None else load)
+
+    return adjusted
+
+
+def findings(rates: faults.Rates, wanted: set[str], load: Load | None = None) -> set[str]:
+    """The checkers that broken seeds broke, up to the first wanted one."""
+    found: set[str] = set()
+    for seed in range(MAX_SEEDS):
+        outcome = run_seed(seed, DURATION, adjust=under(rates, load))
+        if outcome.checker:
+            found.add(outcome.checker)
+        if outcome.checker in wanted:
+            break
+    return found
