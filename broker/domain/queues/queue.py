@@ -185,7 +185,7 @@ class Queue(ABC):
                 if batch.group.name:
                     freed[batch.group.name] = batch.group, 0
             else:
-                refusal = self._delete_visible(handle, key, index, batch is not None)
+                refusal = self._delete_visible(handle, key, index, batch is not None, freed)
                 if refusal is not None:
                     refused.append((position, Refusal.of(refusal)))
         self.deleted_total += before - len(holders)
@@ -379,7 +379,7 @@ class Queue(ABC):
         group = self.named.homes.get(key, self.plain) if self.named.homes else self.plain
         return group.returned.receipt_of(key)
 
-    def _delete_visible(self, handle: Handle, key: int, index: int, held: bool) -> BrokerError | None:
+    def _delete_visible(self, handle: Handle, key: int, index: int, held: bool, freed: Came) -> BrokerError | None:
         """Delete a message whose time-out has ended and that nobody received since. Gone already: nothing to do."""
         if not handle.index < handle.receipt < index:
             return never_given(handle)
@@ -390,7 +390,8 @@ class Queue(ABC):
             )
         if receipt is not None:
             if key in self.named.homes:
-                self.named.close(self.named.remove_returned(key))
+                group = self.named.remove_returned(key)
+                freed[group.name] = group, 0
             else:
                 self.plain.returned.remove(key)
             self.deleted_total += 1

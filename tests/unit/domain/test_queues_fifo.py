@@ -187,6 +187,18 @@ def test_the_end_of_a_delay_wakes_nobody_for_a_group_that_was_ready_before() -> 
     assert log.effects == ()
 
 
+def test_a_late_delete_lets_what_is_delayed_behind_it_come() -> None:
+    log = fifo(visibility_timeout=Millis(SECOND))
+    log.send_to_groups("a", "1")
+    delivery = log.deliver()[0]
+    log.at += SECOND
+    log.apply(commands.UpdateQueue(QUEUE, QueueAttributes(delay=Millis(SECOND))))
+    log.send_to_groups("a", "2")
+    log.delete(handle_of(delivery))
+    log.at += SECOND
+    assert [each.index for each in log.deliver()] == [5]
+
+
 def test_a_group_goes_on_when_its_message_in_flight_expires() -> None:
     log = fifo(retention=Millis(60 * SECOND), visibility_timeout=Millis(10 * MINUTE))
     log.send_to_groups("a", "1")
