@@ -11,13 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from broker.client.client import Client
 from loadtest import cpu
 from loadtest.cluster import LocalCluster
+from loadtest.figures import Figure, table
 from loadtest.frames import FrameSender, encoded_messages
 from loadtest.latency import Latencies
 
@@ -27,20 +26,6 @@ FRAMES_OUTSTANDING = 16
 CONFIRMATIONS_OUTSTANDING = 64
 WARM_UP_SHARE = 10
 """One part in so many of the messages goes through first, unmeasured."""
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """``value`` and ``target`` in ``unit``; smaller is better."""
-
-    name: str
-    value: float
-    target: float
-    unit: str
-    detail: str
-
-    @property
-    def met(self) -> bool:
-        return self.value <= self.target
 
 
 Load = Callable[[int], Awaitable[None]]
@@ -140,16 +125,6 @@ async def bench(messages: int, folder: Path | None, console: Console) -> bool:
     """Whether all targets were met."""
     async with LocalCluster(folder) as cluster, Client(cluster.addresses) as client:
         figures = await Bench(cluster, client, messages).figures()
-    console.print(_table(figures))
+    title = "Three zones on this machine, 1 KiB, synced before the acknowledgement"
+    console.print(table(title, "CPU of all brokers, per message", figures))
     return all(figure.met for figure in figures)
-
-
-def _table(figures: list[Figure]) -> Table:
-    table = Table(title="Three zones on this machine, 1 KiB, synced before the acknowledgement", title_justify="left")
-    for name in ("CPU of all brokers, per message", "measured", "target", ""):
-        table.add_column(name, justify="right" if name in {"measured", "target"} else "left")
-    for figure in figures:
-        verdict = "[green]met[/]" if figure.met else "[red]missed[/]"
-        name = f"{figure.name}\n[dim]{figure.detail}[/]"
-        table.add_row(name, f"{figure.value:.3g} {figure.unit}", f"<= {figure.target:g} {figure.unit}", verdict)
-    return table

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,8 @@ from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, PeerSettings,
 
 ZONES = ("a", "b", "c")
 _LOCALHOST = "127.0.0.1"
+PROGRAM = ("broker", "node")
+"""Module, and arguments before ``--config``, that run a node."""
 _POLL_SECONDS = 0.05
 
 
@@ -33,11 +36,11 @@ class ClusterError(Exception):
 class BrokerProcess:
     """One node: its settings, its log file, and the process while it runs."""
 
-    def __init__(self, settings: NodeSettings, folder: Path) -> None:
-        self.settings = settings
+    def __init__(self, settings: NodeSettings, folder: Path, program: Sequence[str] = PROGRAM) -> None:
         self.log = folder / f"{settings.node}.log"
-        self._config = folder / f"{settings.node}.toml"
-        self._config.write_text(dump(settings), encoding="utf-8")
+        self.config = folder / f"{settings.node}.toml"
+        self.configure(settings)
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,10 +52,15 @@ class BrokerProcess:
         """None while it does not run."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
+    def configure(self, settings: NodeSettings) -> None:
+        """Settings for the next start."""
+        self.settings = settings
+        self.config.write_text(dump(settings), encoding="utf-8")
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "broker", "node", "--config", str(self._config)],
+                [sys.executable, "-m", *self._program, "--config", str(self.config)],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -89,14 +97,16 @@ class BrokerProcess:
 class LocalCluster:
     """Asynchronous context manager: inside, three nodes serve; afterwards they are gone, with their data.
 
-    ``folder``: where to keep data and logs instead, and not to remove them.
+    ``folder``: where to keep data and logs instead, and not to remove them. ``program``: what runs a node.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, program: Sequence[str] = PROGRAM) -> None:
         self._kept = folder
         self._folder = folder or Path(tempfile.mkdtemp(prefix="threefold-"))
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.nodes = {settings.node: BrokerProcess(settings, self._folder) for settings in _settings(self._folder)}
+        self.nodes = {
+            settings.node: BrokerProcess(settings, self._folder, program) for settings in _settings(self._folder)
+        }
 
     @property
     def addresses(self) -> str:
