@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -25,6 +25,9 @@ from broker.client.model import BrowsedMessage, State
 
 _ROWS = 200
 """Rows of one table: they are shown as they come."""
+_ID, _LEAST_BODY, _GAP = 36, 12, 2
+_WIDTHS = {"state": 14, "group": 12, "age": 6, "got": 3}
+"""Characters; the more important first. An id is never cut: it is there to be copied."""
 
 
 class StateChoice(StrEnum):
@@ -60,6 +63,8 @@ def browse(
     timeout: Timeout = 10.0,
 ) -> None:
     """Look at messages without receiving them, in the order in which they were sent.
+
+    How old each is, its state and until when, how often it was got, its message group and what is in it.
 
     [dim]broker queue browse orders[/dim]
     [dim]broker queue browse orders --state in-flight --since 1h[/dim]
@@ -109,40 +114,49 @@ async def _write_tables(messages: AsyncIterator[BrowsedMessage], limit: int, now
         if not limit or count <= limit:
             rows.append(message)
         if len(rows) == _ROWS:
-            out().print(table_of(rows, now, heading=count <= _ROWS))
+            _print(rows, now, heading=count <= _ROWS)
             rows.clear()
             await asyncio.sleep(0)
     if rows:
-        out().print(table_of(rows, now, heading=count - len(rows) <= 1))
+        _print(rows, now, heading=count <= _ROWS)
     return count
 
 
-def table_of(messages: list[BrowsedMessage], now: float, heading: bool) -> Table:
-    """``now``: seconds since 1970, for ages."""
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=heading)
-    table.add_column("id", width=36, no_wrap=True)
-    table.add_column("sent", justify="right", width=12, no_wrap=True)
-    table.add_column("state", width=22, no_wrap=True)
-    table.add_column("received", justify="right", width=8, no_wrap=True)
-    table.add_column("group", max_width=20, no_wrap=True)
-    table.add_column("body", ratio=1, no_wrap=True, overflow="ellipsis")
+def _print(rows: list[BrowsedMessage], now: float, heading: bool) -> None:
+    console = out()
+    console.print(table_of(rows, now, console.width, heading))
+
+
+def table_of(messages: list[BrowsedMessage], now: float, width: int, heading: bool = True) -> Table:
+    """``now``: seconds since 1970, for ages. What is less important is left out where ``width`` has no room for it."""
+    cells: dict[str, Callable[[BrowsedMessage], str | Text]] = {
+        "state": lambda message: _state(message, now),
+        "group": lambda message: message.message_group or "",
+        "age": lambda message: duration(max(0.0, now - message.sent_at), units=1),
+        "got": lambda message: str(message.receive_count),
+    }
+    left = width - _ID - _GAP - _LEAST_BODY
+    shown: list[str] = []
+    for name, wide in _WIDTHS.items():
+        if left >= wide + _GAP and (name != "group" or any(message.message_group for message in messages)):
+            left -= wide + _GAP
+            shown.append(name)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold", show_header=heading)
+    table.add_column("id", width=_ID, no_wrap=True)
+    for name in shown:
+        justify: Literal["left", "right"] = "right" if name in {"age", "got"} else "left"
+        table.add_column(name, width=_WIDTHS[name], no_wrap=True, overflow="ellipsis", justify=justify)
+    table.add_column("body", width=_LEAST_BODY + max(0, left), no_wrap=True, overflow="ellipsis")
     for message in messages:
-        table.add_row(
-            str(message.id),
-            f"{duration(max(0.0, now - message.sent_at))} ago",
-            _state(message, now),
-            str(message.receive_count),
-            message.message_group or "",
-            _body(message),
-        )
+        table.add_row(str(message.id), *(cells[name](message) for name in shown), _body(message))
     return table
 
 
 def _state(message: BrowsedMessage, now: float) -> Text:
     word = message.state.replace("_", " ")
     if message.until is not None:
-        left = duration(max(0.0, message.until - now))
-        word = f"due in {left}" if message.state == "delayed" else f"{word}, {left} left"
+        left = duration(max(0.0, message.until - now), units=1)
+        word = f"due in {left}" if message.state == "delayed" else f"{word} {left}"
     return Text(word, style=_STYLES[message.state])
 
 

@@ -49,8 +49,8 @@ def local_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def duration(seconds: float) -> str:
-    """In the two largest units that matter: ``3 d 4 h``, ``12 s``, ``250 ms``."""
+def duration(seconds: float, units: int = 2) -> str:
+    """In the largest ``units`` that matter: ``3 d 4 h``, ``12 s``, ``250 ms``."""
     if 0 < seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     whole = int(seconds)
@@ -60,5 +60,5 @@ def duration(seconds: float) -> str:
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (left, "s")]
     first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
     return " ".join(
-        f"{count} {unit}" for place, (count, unit) in enumerate(parts[first : first + 2]) if count or not place
+        f"{count} {unit}" for place, (count, unit) in enumerate(parts[first : first + units]) if count or not place
     )

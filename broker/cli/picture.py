@@ -106,7 +106,7 @@ def _ages(seen: Seen) -> Table:
     labels = [f"up to {duration(bound)}" for bound in census.age_bounds]
     labels.append(f"over {duration(census.age_bounds[-1])}" if census.age_bounds else "any")
     rows = [[census.ages.get(state, (0,) * len(labels))[place] for state in _BLOCKS] for place in range(len(labels))]
-    last = max((place for place, row in enumerate(rows) if sum(row)), default=0)
+    filled = [place for place, row in enumerate(rows) if sum(row)]
     most = max(map(sum, rows))
     table = _table()
     table.add_column(Text("age", style="bold"), min_width=_LABEL)
@@ -115,7 +115,7 @@ def _ages(seen: Seen) -> Table:
     if oldest is not None:
         heading.append(f"oldest {duration(oldest)}", style="dim")
     table.add_column(heading, no_wrap=True, overflow="crop")
-    for label, row in list(zip(labels, rows, strict=True))[: last + 1]:
+    for label, row in list(zip(labels, rows, strict=True))[filled[0] : filled[-1] + 1]:
         drawn = stacked(row, most, _WIDTH, list(_BLOCKS.values()))
         table.add_row(label, f"{sum(row):,}", drawn)
     return table

@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from broker.aio.system_clock import SystemClock
 from broker.base.errors import MoveTaskNotFound
@@ -167,23 +168,18 @@ def _said(move: Move) -> int:
 
 
 def table_of(moves: list[Move], now: float) -> Table:
-    """``now``: seconds since 1970, for ages."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("status")
-    for heading in ("moved", "of", "rate", "started"):
-        table.add_column(heading, justify="right")
-    table.add_column("to")
-    table.add_column("task", overflow="fold")
+    """``now``: seconds since 1970, for ages. A task is never cut: it is there to be copied."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for move in moves:
-        table.add_row(
-            f"[{_STYLES[move.status]}]{move.status}[/]",
-            f"{move.moved:,}",
-            f"{move.to_move:,}",
-            "-" if move.rate is None else f"{move.rate:,}/s",
-            f"{duration(max(0.0, now - move.started_at))} ago",
-            move.destination or "where they came from",
-            move.task,
+        rate = "" if move.rate is None else f" at {move.rate:,} a second"
+        facts = Text(
+            f"{move.moved:,} of {move.to_move:,} messages to {move.destination or 'where they came from'}{rate}"
         )
+        facts.append(f", begun {duration(max(0.0, now - move.started_at), units=1)} ago", style="dim")
         if move.failure:
-            table.add_row("", "", "", "", "", f"[red]{move.failure}[/]", "")
+            facts.append(f"\n{move.failure}", style="red")
+        facts.append(f"\n{move.task}", style="dim")
+        table.add_row(Text(move.status, style=_STYLES[move.status]), facts)
     return table

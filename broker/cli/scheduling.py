@@ -70,8 +70,9 @@ def cancel(
             for start in range(0, len(found), _BATCH):
                 outcomes += await client.cancel_scheduled(name, found[start : start + _BATCH])
         refused = [outcome for outcome in outcomes if outcome is not None]
-        for outcome in refused:
-            complain(str(outcome))
+        for text, outcome in zip(ids, outcomes, strict=True):
+            if outcome is not None:
+                complain(f"{text}: {outcome}")
         if refused:
             complain(f"{len(refused):,} of {len(outcomes):,} messages were not withdrawn", hint_for(refused[0]))
             return FAILED

@@ -59,6 +59,7 @@ def test_ages_are_a_histogram_up_to_the_oldest() -> None:
     assert "█ visible ▓ in flight ░ delayed oldest 2 min 5 s" in line_with(text, "age")
     assert line_with(text, "up to 1 s").endswith("340  ▓▓▓▓▓▓▓▓▓▓▓░")
     assert line_with(text, "up to 1 min").endswith("1,000  " + "█" * 36)
+    assert "up to 1 h" in text
     assert "over 1 h" not in text
 
 
