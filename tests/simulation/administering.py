@@ -22,17 +22,17 @@ class Administering:
 
     def make(self, plan: QueuePlan) -> Story:
         placed = None
-        place = directory.PlaceResource("queue", plan.name, beside=plan.beside)
+        place = directory.PlaceResource("queue", plan.name, stripes=plan.stripes, beside=plan.beside)
         while type(placed) is not directory.Placed:
             placed = yield Change(DIRECTORY_GROUP, DIRECTORY, place)
         resource = placed.resource
-        queue = OpenQueue(plan, QueueId(resource.id), resource.group)
-        create = queues.CreateQueue(
-            queue.id, queue.name, plan.attributes, (queue.group,), self._target_of(plan.attributes)
-        )
-        while type((yield Change(queue.group, QUEUES, create))) is not queues.Done:
-            pass
-        self._scene.queues.append(queue)
+        target = self._target_of(plan.attributes)
+        create = queues.CreateQueue(QueueId(resource.id), plan.name, plan.attributes, resource.groups, target)
+        for group in resource.groups:
+            while type((yield Change(group, QUEUES, create))) is not queues.Done:
+                pass
+        for group in resource.groups:
+            self._scene.queues.append(OpenQueue(plan, QueueId(resource.id), group, resource.groups))
         yield Change(DIRECTORY_GROUP, DIRECTORY, directory.ActivateResource("queue", resource.id))
 
     def purge(self) -> Story:
@@ -66,7 +66,7 @@ class Administering:
         scene = self._scene
         while not scene.ended:
             yield Pause(int(scene.chance.uniform(0.5, 2) * SECOND))
-            queue = self._open(name)
+            queue = self._open(name, scene.chance.randrange(2))
             if queue is None:
                 continue
             started = yield Change(
@@ -92,10 +92,10 @@ class Administering:
             return
         scene.court.conservation.excuse_queue(name)
         scene.court.conservation.excuse_queue(queue.plan.source)
-        scene.queues.remove(queue)
+        scene.queues[:] = [each for each in scene.queues if each.name != name]
         for change in (
             Change(DIRECTORY_GROUP, DIRECTORY, directory.RetireResource("queue", queue.id)),
-            Change(queue.group, QUEUES, queues.DeleteQueue(queue.id)),
+            *(Change(group, QUEUES, queues.DeleteQueue(queue.id)) for group in queue.groups),
             Change(DIRECTORY_GROUP, DIRECTORY, directory.ForgetResource("queue", queue.id)),
         ):
             while (yield change) is None:
@@ -103,8 +103,9 @@ class Administering:
         yield Pause(scene.chance.choice((1, 500)) * MILLISECOND)
         yield from self.make(queue.plan)
 
-    def _open(self, name: str) -> OpenQueue | None:
-        return next((queue for queue in self._scene.queues if queue.name == name), None)
+    def _open(self, name: str, stripe: int = 0) -> OpenQueue | None:
+        stripes = [queue for queue in self._scene.queues if queue.name == name]
+        return stripes[stripe % len(stripes)] if stripes else None
 
     def _target_of(self, attributes: model.QueueAttributes) -> model.Target | None:
         queue = None if attributes.redrive is None else self._open(attributes.redrive.target)
@@ -119,7 +120,7 @@ class Administering:
     def _destination(self, queue: OpenQueue) -> model.Target | None:
         """None: home."""
         scene = self._scene
-        others = [each for each in scene.queues if each is not queue and each.plan.is_fifo == queue.plan.is_fifo]
+        others = [each for each in scene.queues if each.name != queue.name and each.plan.is_fifo == queue.plan.is_fifo]
         if not others or scene.sometimes(0.6):
             return None
         destination = scene.chance.choice(others)

@@ -62,6 +62,7 @@ class Consuming:
         received = yield Change(queue.group, QUEUES, receive)
         if type(received) is not Received or scene.sometimes(0.4):
             yield scene.think()
+            yield Read(queue.group, QUEUES, questions.KnowsAttempt(queue.id, receive.attempt))
             received = yield Change(queue.group, QUEUES, receive)
         return received
 

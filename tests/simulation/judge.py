@@ -161,6 +161,8 @@ class Judge:
                 self.counts.counted(queue, question, answer, now, node)
             case questions.Browse():
                 self.places.seen(queue, question, answer, now)
+            case questions.KnowsAttempt() if at <= now:
+                self._attempts.told(queue, question, answer, now)
             case questions.HasVisible():
                 self._availability.told(model, question, answer, now, at)
 

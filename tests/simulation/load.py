@@ -77,6 +77,7 @@ class QueuePlan(msgspec.Struct):
     tenants: bool = False
     small: bool = False
     """Not every message fits into it."""
+    stripes: int = 1
 
     @property
     def is_fifo(self) -> bool:
@@ -89,11 +90,12 @@ class QueuePlan(msgspec.Struct):
 
 
 class OpenQueue(msgspec.Struct):
-    """A queue that was made."""
+    """A stripe of a queue that was made: the one in ``group``, of those in ``groups``, home first."""
 
     plan: QueuePlan
     id: QueueId
     group: GroupId
+    groups: tuple[GroupId, ...]
 
     @property
     def name(self) -> str:
@@ -101,7 +103,7 @@ class OpenQueue(msgspec.Struct):
 
     @property
     def target(self) -> model.Target:
-        return model.Target(self.name, self.id, (self.group,))
+        return model.Target(self.name, self.id, self.groups)
 
     @property
     def poisoned(self) -> bool:
@@ -132,6 +134,7 @@ def plan_queues(load: Load, chance: Random) -> list[QueuePlan]:
     redrive = model.RedrivePolicy(dead.name, chance.choice((1, 2, 3)))
     source.attributes = msgspec.structs.replace(source.attributes, redrive=redrive)
     source.beside = dead.name if chance.random() < 0.3 else ""
+    dead.stripes, source.stripes = chance.choice(((1, 1), (1, 1), (2, 1), (1, 2), (2, 2)))
     return [dead, *plans]
 
 

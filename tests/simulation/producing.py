@@ -10,6 +10,7 @@ import msgspec
 from broker.domain.queues import commands as queues
 from broker.domain.queues import model
 from broker.domain.queues.model import PER_MESSAGE_GROUP
+from broker.services.parcels import stripe
 from tests.simulation.client import Change, Pause, Story
 from tests.simulation.court import QUEUES
 from tests.simulation.load import OpenQueue
@@ -20,7 +21,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 _NOISY_BATCH = 40
 _TENANTS = ("quiet-1", "quiet-2", "noisy", "")
-_MESSAGE_GROUPS = ("a", "b", "c", "d")
+_MESSAGE_GROUPS = ("a", "b", "c", "d", "e")
 
 
 class Batch(msgspec.Struct):
@@ -102,13 +103,14 @@ class Producing:
         """Identities differ, except that two message groups may use the same one where that is allowed."""
         scene, attributes = self._scene, queue.plan.attributes
         bodies = [scene.body(queue) for _ in range(scene.chance.randint(1, scene.load.batch))]
+        names = [name for name in _MESSAGE_GROUPS if stripe(queue.target, name) == queue.group]
         groups, identities = [], []
         for body in bodies:
             self._identities += 1
-            group = scene.chance.choice(_MESSAGE_GROUPS)
+            group = scene.chance.choice(names)
             identity = f"id-{self._identities}"
-            if attributes.deduplication_scope == PER_MESSAGE_GROUP:
-                group = _MESSAGE_GROUPS[scene.chance.choice((0, 2)) + self._identities % 2]
+            if attributes.deduplication_scope == PER_MESSAGE_GROUP and len(names) > 1:
+                group = names[self._identities % 2]
                 identity = f"id-{self._identities // 2}"
             groups.append(group)
             identities.append(sha256(body).hexdigest() if attributes.content_deduplication else identity)

@@ -53,4 +53,4 @@ class Scene:
 
     def sent_to(self, queue: OpenQueue) -> str:
         """What strong reads of how much was sent there are about."""
-        return f"{queue.name} ({queue.id})"
+        return f"{queue.name} ({queue.id} in {queue.group})"

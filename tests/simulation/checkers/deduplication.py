@@ -17,7 +17,7 @@ class NoSecondEnqueue:
     name = "nothing is enqueued twice within five minutes"
 
     def __init__(self) -> None:
-        self._first: dict[tuple[int, str, str], tuple[int, Key]] = {}
+        self._first: dict[tuple[tuple[int, int], str, str], tuple[int, Key]] = {}
         """By queue, scope and id: when the last effective send was, and of which message."""
 
     def sent(self, queue: ModelQueue, command: commands.Send, reply: commands.Sent, index: int, now: int) -> None:
@@ -28,7 +28,7 @@ class NoSecondEnqueue:
                 continue
             group = command.groups[slot] if command.groups else ""
             scope = group if queue.attributes.deduplication_scope == PER_MESSAGE_GROUP else ""
-            first = self._first.get((queue.id, scope, identity))
+            first = self._first.get((queue.identity, scope, identity))
             known = first is not None and now - first[0] < DEDUPLICATION_INTERVAL
             story = f"entry {index} sent slot {slot} to group {group} of {queue.name} as {identity} at {now}"
             if known and first is not None and slot not in duplicates:
@@ -39,7 +39,7 @@ class NoSecondEnqueue:
                     f"{story}; it was dropped for message {_key(duplicates[slot])}, the last one sent so was {first}",
                 )
             if not known:
-                self._first[queue.id, scope, identity] = (now, (index, slot))
+                self._first[queue.identity, scope, identity] = (now, (index, slot))
             elif first is not None and _key(duplicates[slot]) != first[1]:
                 raise Violation(
                     "a duplicate's answer names the first message",

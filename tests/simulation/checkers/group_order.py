@@ -14,14 +14,14 @@ class GroupOrder:
     name = "messages of a group come in order"
 
     def __init__(self) -> None:
-        self._latest: dict[tuple[int, str], Key] = {}
+        self._latest: dict[tuple[tuple[int, int], str], Key] = {}
         """By queue and message group: the last one that was delivered for the first time."""
 
     def received(self, queue: ModelQueue, reply: commands.Deliveries, index: int) -> None:
         waiting = {group: iter(messages) for group, messages in queue.by_group().items()}
         for delivery in reply.deliveries:
             key, group = (delivery.index, delivery.slot), delivery.group
-            latest = self._latest.get((queue.id, group), (0, 0))
+            latest = self._latest.get((queue.identity, group), (0, 0))
             if not queue.messages[key].receipt:
                 if key < latest:
                     raise Violation(
@@ -29,7 +29,7 @@ class GroupOrder:
                         f"entry {index} delivered message {key} of group {group} of {queue.name} for the first time, "
                         f"{latest} was delivered before",
                     )
-                self._latest[queue.id, group] = key
+                self._latest[queue.identity, group] = key
             expected = next(waiting[group]).key
             if key != expected:
                 raise Violation(

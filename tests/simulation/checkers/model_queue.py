@@ -69,6 +69,9 @@ class Departed(msgspec.Struct):
 
 
 class ModelQueue(msgspec.Struct):
+    """One stripe, if the queue is spread: in every group it is a queue of its own."""
+
+    group: int
     id: int
     name: str
     attributes: model.QueueAttributes
@@ -89,6 +92,11 @@ class ModelQueue(msgspec.Struct):
     duplicates: int = 0
     expires_from: int = 0
     """Nothing expires before."""
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Group and queue."""
+        return self.group, self.id
 
     @property
     def is_fifo(self) -> bool:

@@ -80,7 +80,7 @@ class QueueModel:
 
     def _create(self, command: commands.CreateQueue, reply: Any, index: int, now: int) -> None:
         if command.queue not in self.queues:
-            queue = ModelQueue(command.queue, command.name, command.attributes, command.target)
+            queue = ModelQueue(self.group, command.queue, command.name, command.attributes, command.target)
             self.queues[command.queue] = queue
 
     def _update(self, command: commands.UpdateQueue, reply: Any, index: int, now: int) -> None:
