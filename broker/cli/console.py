@@ -37,7 +37,7 @@ _HINTS: dict[type[BrokerError], str] = {
     NotScheduled: "see what is scheduled with `broker queue browse NAME --state delayed`",
     DifferentGroups: "make one of them anew with `broker queue create NAME --beside OTHER`",
     FixedAttribute: "make another queue with `broker queue create`, and move the messages there",
-    RedriveTargetInvalid: "make it first with `broker queue create`, or name another one with --dead-letters",
+    RedriveTargetInvalid: "name another queue of the same kind, or make it first with `broker queue create`",
     RedriveNotAllowed: "let it in with `broker queue update TARGET --takes-dead-letters-of NAME`",
     NotDeadLetterQueue: "say where to with --to QUEUE",
     MoveTaskRunning: "see it with `broker queue redrive list`, stop it with `broker queue redrive cancel`",

@@ -72,7 +72,8 @@ def _arrow(seen: Seen) -> Iterator[Text]:
         line.append(" ──dead letters──▶ ", style="red")
     line.append(seen.queue.name, style="bold")
     if redrive is not None:
-        line.append(f" ──received {redrive.max_receive_count} times──▶ ", style="red")
+        often = "once" if redrive.max_receive_count == 1 else f"{redrive.max_receive_count:,} times"
+        line.append(f" ──received {often}──▶ ", style="red")
         line.append(redrive.target, style="cyan")
         if seen.dead_letters is not None:
             line.append(f" ({seen.dead_letters:,} there)", style="dim")

@@ -158,7 +158,10 @@ def _said(move: Move) -> int:
     """The exit code."""
     to = f"to {move.destination}" if move.destination else "back to where they came from"
     if move.status == "failed":
-        complain(f"the move failed after {move.moved:,} messages: {move.failure}", "mend that, and start it again")
+        complain(
+            f"the move failed after {move.moved:,} messages: {move.failure}",
+            "mend that, or name another queue with --to, and start it again",
+        )
         return FAILED
     if move.status == "cancelled":
         note(f"the move was cancelled after {move.moved:,} messages")
