@@ -5,12 +5,16 @@ Queues are told by the node that leads their group, so that a sum over all nodes
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from broker.base.ids import DIRECTORY_GROUP
-from broker.domain.queues.model import Counts, Described
+from broker.base.instants import SECOND
+from broker.domain.queues.model import Counts
 from broker.domain.queues.questions import AllQueues
 from broker.node.replicas import Replicas
+from broker.replication.groups import Groups
+from broker.services.striping import added
 from broker.telemetry.metrics import Reading, Registry
 
 _GROUP_GAUGES = {
@@ -24,7 +28,7 @@ _GROUP_GAUGES = {
 
 def register(registry: Registry, replicas: Replicas) -> None:
     _register_groups(registry, replicas)
-    _register_queues(registry, replicas)
+    _register_queues(registry, replicas.groups)
     _register_node(registry, replicas)
 
 
@@ -60,31 +64,49 @@ def _register_groups(registry: Registry, replicas: Replicas) -> None:
     )
 
 
-def _register_queues(registry: Registry, replicas: Replicas) -> None:
-    def described() -> list[tuple[Described, Counts]]:
-        groups = replicas.groups
-        led = [group for group in replicas.core.replicas if group != DIRECTORY_GROUP and groups.leads(group)]
-        return [pair for group in led for pair in groups.peek(group, "queues", AllQueues())]
+class QueueReadings:
+    """The numbers of all queues led here, gathered once for all names under which they are told. There may be many
+    thousands: others run between one group and the next. Of a queue that is spread, the stripes led here count."""
 
-    def messages() -> Reading:
-        for queue, counts in described():
-            yield (queue.name, "visible"), counts.visible
-            yield (queue.name, "in_flight"), counts.in_flight
-            yield (queue.name, "delayed"), counts.delayed
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+        self._counts: dict[str, Counts] = {}
 
-    def oldest() -> Reading:
-        now = replicas.groups.clock.wall()
-        for queue, counts in described():
+    async def gather(self) -> None:
+        gathered: dict[str, Counts] = {}
+        for group in [status.group for status in self._groups.status() if status.group != DIRECTORY_GROUP]:
+            if self._groups.leads(group):
+                for queue, counts in self._groups.peek(group, "queues", AllQueues()):
+                    known = gathered.get(queue.name)
+                    gathered[queue.name] = counts if known is None else added(known, counts)
+                await asyncio.sleep(0)
+        self._counts = gathered
+
+    def messages(self) -> Reading:
+        for name, counts in self._counts.items():
+            yield (name, "visible"), counts.visible
+            yield (name, "in_flight"), counts.in_flight
+            yield (name, "delayed"), counts.delayed
+
+    def oldest(self) -> Reading:
+        now = self._groups.clock.wall()
+        for name, counts in self._counts.items():
             age = 0 if counts.oldest_sent_at is None else max(0, now - counts.oldest_sent_at)
-            yield (queue.name,), age / 1000
+            yield (name,), age / SECOND
 
-    def total(name: str) -> Callable[[], Reading]:
-        return lambda: [((queue.name,), getattr(counts, name)) for queue, counts in described()]
+    def total(self, field: str) -> Callable[[], Reading]:
+        return lambda: [((name,), getattr(counts, field)) for name, counts in self._counts.items()]
 
-    registry.gauges("broker_queue_messages", "Messages in a queue, by state.", ("queue", "state"), messages)
-    registry.gauges("broker_queue_oldest_age_seconds", "Age of the oldest message not deleted.", ("queue",), oldest)
+
+def _register_queues(registry: Registry, groups: Groups) -> None:
+    queues = QueueReadings(groups)
+    registry.before_reading(queues.gather)
+    registry.gauges("broker_queue_messages", "Messages in a queue, by state.", ("queue", "state"), queues.messages)
+    registry.gauges(
+        "broker_queue_oldest_age_seconds", "Age of the oldest message not deleted.", ("queue",), queues.oldest
+    )
     for name in ("sent", "received", "deleted", "expired"):
-        registry.counters(f"broker_queue_{name}", f"Messages {name}.", ("queue",), total(f"{name}_total"))
+        registry.counters(f"broker_queue_{name}", f"Messages {name}.", ("queue",), queues.total(f"{name}_total"))
 
 
 def _register_node(registry: Registry, replicas: Replicas) -> None:

@@ -22,7 +22,8 @@ from broker.node.replicas import Replicas, founding_topology
 from broker.node.settings import NodeSettings
 from broker.telemetry import logs
 from broker.telemetry.admin import AdminServer, AdminSettings
-from broker.telemetry.metrics import CONTENT_TYPE, Registry, render
+from broker.telemetry.exposition import CONTENT_TYPE
+from broker.telemetry.metrics import Registry, render
 
 _log = logs.get(__name__)
 

@@ -87,11 +87,12 @@ def summed(resource: Resource, found: Sequence[Description]) -> Description:
     queue = msgspec.structs.replace(home.queue, attributes=attributes, groups=resource.groups)
     counts = home.counts
     for each in found[1:]:
-        counts = _sum(counts, each.counts)
+        counts = added(counts, each.counts)
     return msgspec.structs.replace(home, queue=queue, counts=counts)
 
 
-def _sum(one: Counts, other: Counts) -> Counts:
+def added(one: Counts, other: Counts) -> Counts:
+    """Of two stripes together."""
     total = {name: getattr(one, name) + getattr(other, name) for name in _ADDED}
     oldest = min((at for at in (one.oldest_sent_at, other.oldest_sent_at) if at is not None), default=None)
     return Counts(oldest_sent_at=oldest, **total)

@@ -1,9 +1,9 @@
 """Metrics: plain integers on the hot path, read by one Prometheus collector when somebody asks.
 
 Counting is ``counter.value += 1`` on an object made at start-up with its labels. Numbers that something else already
-keeps (queue depths, lag) are not counted again: a callback reads them at scrape time. Writing the text takes hundreds
-of milliseconds for a thousand series, so ``render`` copies the numbers on the event loop and writes the text in a
-thread. This room must not know what is measured.
+keeps (queue depths, lag) are not counted again: a callback reads them at scrape time. There may be tens of thousands of
+series, so ``render`` copies the numbers on the event loop name by name, lets others run in between, and has the text
+written in a thread. This room must not know what is measured.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from __future__ import annotations
 import asyncio
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from broker.telemetry.exposition import Kind, Labels, Series, write
 
 MICROSECONDS_PER_SECOND = 1_000_000
 LATENCY_BOUNDS = tuple(step * decade for decade in (100, 1_000, 10_000, 100_000, 1_000_000) for step in (1, 2, 5))
@@ -66,12 +64,10 @@ class Histogram:
 
 
 Instrument = Counter | Gauge | Histogram
-Kind = Literal["counter", "gauge", "histogram"]
 Reading = Iterable[tuple[Sequence[str], float]]
 """What a callback yields: label values in the order of the names, and the number."""
 
 _Made = TypeVar("_Made", Counter, Gauge, Histogram)
-_Labels = tuple[str, ...]
 
 
 class _Family(msgspec.Struct):
@@ -80,22 +76,10 @@ class _Family(msgspec.Struct):
     name: str
     description: str
     kind: Kind
-    label_names: _Labels
+    label_names: Labels
     scale: int = 1
-    instruments: dict[_Labels, Instrument] = {}
+    instruments: dict[Labels, Instrument] = {}
     read: Callable[[], Reading] | None = None
-
-
-class _Copied(msgspec.Struct, frozen=True):
-    """The numbers of one family at one instant, for another thread to write out."""
-
-    name: str
-    description: str
-    kind: Kind
-    label_names: _Labels
-    scale: int
-    values: list[tuple[_Labels, float]]
-    buckets: list[tuple[_Labels, tuple[int, ...], list[int], int]]
 
 
 class Registry:
@@ -103,6 +87,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._families: dict[str, _Family] = {}
+        self._preparing: list[Callable[[], Awaitable[None]]] = []
 
     def counter(self, name: str, description: str, labels: Mapping[str, str] | None = None) -> Counter:
         """The counter of this name and these labels; the same object when asked again."""
@@ -141,9 +126,20 @@ class Registry:
         """Counters kept elsewhere, that ``read`` tells at scrape time, on the event loop."""
         self._add(_Family(name, description, "counter", tuple(label_names), read=read))
 
-    def copy(self) -> list[_Copied]:
-        """All numbers of this instant. Runs on the event loop: about a microsecond a series."""
-        return [_copy(family) for family in self._families.values()]
+    def before_reading(self, prepare: Callable[[], Awaitable[None]]) -> None:
+        """``prepare`` is awaited before the callbacks are asked: to gather once what several of them tell."""
+        self._preparing.append(prepare)
+
+    async def prepare(self) -> None:
+        """Raises what a preparation raises."""
+        for prepare in self._preparing:
+            await prepare()
+
+    def copy(self) -> Iterator[Series]:
+        """All numbers, name by name, each as it is when it is asked for. For the event loop: takes about half a
+        microsecond a series. Raises what a callback raises."""
+        for family in list(self._families.values()):
+            yield _copy(family)
 
     def _instrument(self, wanted: _Family, labels: Mapping[str, str] | None, make: Callable[[], _Made]) -> _Made:
         family = self._families.get(wanted.name)
@@ -175,31 +171,23 @@ async def render(registry: Registry) -> bytes:
 
     The event loop only copies numbers; a thread writes the text. Raises what a callback raises.
     """
-    copied = registry.copy()
-    return await asyncio.to_thread(_write, copied)
+    await registry.prepare()
+    copied: list[Series] = []
+    for series in registry.copy():
+        copied.append(series)
+        await asyncio.sleep(0)
+    return await asyncio.to_thread(_written, copied)
 
 
-class _PullCollector(Collector):
-    """Hands copied numbers to prometheus_client."""
-
-    def __init__(self, copied: list[_Copied]) -> None:
-        self._copied = copied
-
-    def collect(self) -> Iterable[Metric]:
-        for family in self._copied:
-            yield _METRICS[family.kind](family)
+def _written(copied: list[Series]) -> bytes:
+    own = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=own)
+    return write(copied) + generate_latest(own)
 
 
-def _write(copied: list[_Copied]) -> bytes:
-    registry = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=registry)
-    registry.register(_PullCollector(copied))
-    return generate_latest(registry)
-
-
-def _copy(family: _Family) -> _Copied:
-    values: list[tuple[_Labels, float]] = []
-    buckets: list[tuple[_Labels, tuple[int, ...], list[int], int]] = []
+def _copy(family: _Family) -> Series:
+    values: list[tuple[Labels, float]] = []
+    buckets: list[tuple[Labels, tuple[int, ...], list[int], int]] = []
     if family.read is not None:
         values = [(tuple(labels), value) for labels, value in family.read()]
     for labels, instrument in family.instruments.items():
@@ -207,34 +195,4 @@ def _copy(family: _Family) -> _Copied:
             buckets.append((labels, instrument.bounds, list(instrument.counts), instrument.total))
         else:
             values.append((labels, instrument.value))
-    return _Copied(family.name, family.description, family.kind, family.label_names, family.scale, values, buckets)
-
-
-def _counter(family: _Copied) -> Metric:
-    metric = CounterMetricFamily(family.name, family.description, labels=family.label_names)
-    for labels, value in family.values:
-        metric.add_metric(labels, value)
-    return metric
-
-
-def _gauge(family: _Copied) -> Metric:
-    metric = GaugeMetricFamily(family.name, family.description, labels=family.label_names)
-    for labels, value in family.values:
-        metric.add_metric(labels, value)
-    return metric
-
-
-def _histogram(family: _Copied) -> Metric:
-    metric = HistogramMetricFamily(family.name, family.description, labels=family.label_names)
-    for labels, bounds, counts, total in family.buckets:
-        cumulative = 0
-        rows: list[tuple[str, float]] = []
-        for bound, count in zip(bounds, counts[:-1], strict=True):
-            cumulative += count
-            rows.append((str(bound / family.scale), cumulative))
-        rows.append(("+Inf", cumulative + counts[-1]))
-        metric.add_metric(labels, rows, total / family.scale)
-    return metric
-
-
-_METRICS: dict[Kind, Callable[[_Copied], Metric]] = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}
+    return Series(family.name, family.description, family.kind, family.label_names, family.scale, values, buckets)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Sequence
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker.telemetry import metrics
+from broker.telemetry.exposition import Series
 from broker.telemetry.metrics import Registry
 
 
@@ -73,16 +76,63 @@ async def test_callbacks_are_read_at_scrape_time_on_the_callers_thread() -> None
 
 async def test_the_text_is_written_off_the_event_loops_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    generate = metrics.generate_latest
+    write = metrics.write
 
-    def noting(registry: metrics.Collector) -> bytes:
+    def noting(families: Sequence[Series]) -> bytes:
         threads.append(threading.get_ident())
-        return generate(registry)
+        return write(families)
 
-    monkeypatch.setattr(metrics, "generate_latest", noting)
+    monkeypatch.setattr(metrics, "write", noting)
     await metrics.render(Registry())
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
+
+
+async def test_what_several_callbacks_tell_is_gathered_once_before_they_are_asked() -> None:
+    # given two families that tell the same thing, and a preparation
+    registry = Registry()
+    happened: list[str] = []
+
+    async def gather() -> None:
+        happened.append("gathered")
+
+    def read() -> metrics.Reading:
+        happened.append("read")
+        return [((), 1)]
+
+    registry.before_reading(gather)
+    registry.gauges("queue_depth", "Messages.", (), read)
+    registry.counters("queue_sent", "Messages sent.", (), read)
+    # when the metrics are read
+    await metrics.render(registry)
+    # then it was prepared once
+    assert happened == ["gathered", "read", "read"]
+
+
+async def test_others_run_between_one_name_and_the_next() -> None:
+    # given a loop in which somebody else always has something to do
+    registry = Registry()
+    turns = 0
+    told: list[int] = []
+
+    async def busy() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def read() -> metrics.Reading:
+        told.append(turns)
+        return []
+
+    for name in ("one", "two", "three"):
+        registry.gauges(name, "Something.", (), read)
+    # when the metrics are read
+    other = asyncio.ensure_future(busy())
+    await metrics.render(registry)
+    other.cancel()
+    # then the others had a turn before each name
+    assert told[0] < told[1] < told[2]
 
 
 async def test_a_failing_callback_fails_the_scrape() -> None:
