@@ -123,11 +123,18 @@ class MessageGroups:
             del self.homes[row[0]]
 
     def withdraw(self, group: MessageGroup, wanted: int, below: int = AFTER_ALL) -> list[Row]:
-        """Take the group's oldest messages out of the queue: those received before, then the others, with zeros for
-        what receiving would have told."""
-        rows = group.returned.take(wanted, below)
-        for key, count, sent in group.fresh.take(wanted - len(rows), below):
-            rows += [(each, sent, 0, 0, 0) for each in range(key, key + count)]
+        """Take the group's oldest messages with keys < ``below`` out of the queue; those that were never received have
+        zeros for what receiving would have told."""
+        rows: list[Row] = []
+        while len(rows) < wanted:
+            fresh, returned = group.fresh.first_key(), group.returned.first_key()
+            if returned < min(fresh, below):
+                rows += group.returned.take(wanted - len(rows), min(fresh, below))
+            elif fresh < below:
+                for key, count, sent in group.fresh.take(wanted - len(rows), min(returned, below)):
+                    rows += [(each, sent, 0, 0, 0) for each in range(key, key + count)]
+            else:
+                break
         if group.name:
             self.messages -= len(rows)
             for row in rows:

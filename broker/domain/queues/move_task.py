@@ -1,8 +1,8 @@
 """One move task of a dead-letter queue: how far it is, and when it may go on.
 
-It takes what is visible, of FIFO queues in order, at a rate or as fast as the far side takes it in, and ends when
-nothing visible is left and everything it took has arrived. Amazon SQS API Reference, StartMessageMoveTask. Knows
-nothing of messages.
+It takes what is visible, the oldest first, at a rate or as fast as the far side takes it in, and ends when nothing
+visible is left and everything it took has arrived. Amazon SQS API Reference, StartMessageMoveTask. Knows nothing of
+messages.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from broker.domain.queues.agenda import earlier
 from broker.domain.queues.commands import Arrival, Send, Sent
 from broker.domain.queues.delayed import Delayed, rounded
 from broker.domain.queues.fairness import pick_fairly
-from broker.domain.queues.keys import SLOT_BITS
+from broker.domain.queues.keys import AFTER_ALL, SLOT_BITS
 from broker.domain.queues.message_groups import MessageGroup
 from broker.domain.queues.picking import Picking
 from broker.domain.queues.queue import MAX_EXPIRED_AT_ONCE, Came, Queue
@@ -50,9 +50,17 @@ class StandardQueue(Queue):
         return True
 
     def withdraw_for_move(self, wanted: int) -> list[tuple[MessageGroup, Row]]:
-        taken = [(self.plain, row) for row in self.named.withdraw(self.plain, wanted)]
-        while len(taken) < wanted and (group := self.named.first(_has_messages)) is not None:
-            taken += [(group, row) for row in self.named.withdraw(group, wanted - len(taken))]
+        plain, named = self.plain, self.named
+        taken: list[tuple[MessageGroup, Row]] = []
+        while len(taken) < wanted and self.visible:
+            group = named.first(_has_messages)
+            key = AFTER_ALL if group is None else group.first_key()
+            ahead = plain.first_key()
+            if group is None or ahead < key:
+                taken += [(plain, row) for row in named.withdraw(plain, wanted - len(taken), key)]
+            else:
+                below = min(ahead, named.bound_after(key))
+                taken += [(group, row) for row in named.withdraw(group, wanted - len(taken), below)]
         return taken
 
     # --- time and questions
