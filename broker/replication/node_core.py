@@ -47,6 +47,9 @@ class NodeCore:
         self._gate_under_way = Gate()
         self._deadlines: dict[GroupId, Millis] = {}
         self._touched: set[GroupId] = set()
+        self._snapshots_due: dict[GroupId, None] = {}
+        """In the order in which they fell due."""
+        self._snapshotting = False
         self._handlers = {
             inputs.FrameArrived: self._frame_arrived,
             inputs.Proposal: self._proposal,
@@ -109,6 +112,7 @@ class NodeCore:
             if self.replicas[group].flush(at, out):
                 out.dirty.discard(group)
                 waiting.add(group)
+        self._begin_snapshot(out)
         batch = self._seal(out)
         turn = inputs.Turn(
             frames=out.frames,
@@ -141,6 +145,16 @@ class NodeCore:
         self._under_way = batch
         self._gate_under_way, out.gate = out.gate, Gate()
         return batch
+
+    def _begin_snapshot(self, out: Outbox) -> None:
+        """One at a time on a node. Groups with equal load fall due together: capturing all their states in one turn
+        would be a long turn, and so many encoders would keep the loop from the interpreter."""
+        for group in out.snapshots_due:
+            self._snapshots_due[group] = None
+        while self._snapshots_due and not self._snapshotting:
+            group = next(iter(self._snapshots_due))
+            del self._snapshots_due[group]
+            self._snapshotting = self.replicas[group].write_snapshot(out)
 
     def _reckon_deadlines(self, at: Instant) -> None:
         for group in self._touched:
@@ -196,9 +210,11 @@ class NodeCore:
 
     def _snapshot_written(self, written: inputs.SnapshotWritten, at: Instant) -> None:
         group = written.job.group
+        self._snapshotting = False
         self.replicas[group].snapshot_written(written.job, written.name, written.live, at, self._touch(group))
 
     def _snapshot_abandoned(self, abandoned: inputs.SnapshotAbandoned, at: Instant) -> None:  # noqa: ARG002
+        self._snapshotting = False
         self.replicas[abandoned.group].snapshot_abandoned()
 
     def _snapshot_arrived(self, arrived: inputs.SnapshotArrived, at: Instant) -> None:  # noqa: ARG002

@@ -35,6 +35,7 @@ class Outbox:
         self.effects: list[tuple[GroupId, Effect]] = []
         self.role_changes: list[tuple[GroupId, RoleChange]] = []
         self.jobs: list[SnapshotJob | SendSnapshot] = []
+        self.snapshots_due: list[GroupId] = []
         self.dirty: set[GroupId] = set()
         """Groups with something to propose or apply before the turn ends."""
 

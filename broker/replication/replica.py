@@ -133,6 +133,15 @@ class Replica:
 
     # --- snapshots
 
+    def write_snapshot(self, out: Outbox) -> bool:
+        """Whether it is begun: it may have fallen due before another one was installed."""
+        if not self._snapshot_is_due():
+            return False
+        self._snapshot_under_way = True
+        self._bytes_since_mark = 0
+        out.jobs.append(SnapshotJob(self.group, self._here(), self.machine.dump(), self.machine.live_entries()))
+        return True
+
     def snapshot_written(
         self, job: SnapshotJob, name: str, live: list[tuple[Index, Index]], at: Instant, out: Outbox
     ) -> None:
@@ -260,8 +269,8 @@ class Replica:
         if self._tick_index is not None and 0 <= self._tick_index <= self.applied:
             self._tick_index = None
             self._tick_not_before = Millis(at.now + self._settings.tick_spacing)
-        if self._snapshot_is_due() and not self._unapplied:
-            out.jobs.append(self._write_snapshot())
+        if self._snapshot_is_due():
+            out.snapshots_due.append(self.group)
 
     def _apply(self, entry: Entry, out: Outbox) -> None:
         self.applied = entry.index
@@ -296,15 +305,10 @@ class Replica:
         return due is not None and due <= at.wall
 
     def _snapshot_is_due(self) -> bool:
-        return not self._snapshot_under_way and (
+        return not (self._snapshot_under_way or self._unapplied or self._installing is not None) and (
             self.applied - self._mark.index >= self._settings.snapshot_after_entries
             or self._bytes_since_mark >= self._settings.snapshot_after_bytes
         )
-
-    def _write_snapshot(self) -> SnapshotJob:
-        self._snapshot_under_way = True
-        self._bytes_since_mark = 0
-        return SnapshotJob(self.group, self._here(), self.machine.dump(), self.machine.live_entries())
 
     def _send_snapshot(self, peer: NodeId) -> SendSnapshot:
         return SendSnapshot(self.group, peer, self._here(), self.machine.dump(), self.machine.live_entries())

@@ -8,6 +8,7 @@ from broker.replication import inputs
 from broker.replication.replica import ReplicaSettings
 from tests.unit.replication.single_node import GROUP, ROOM, Node
 
+OTHER_GROUP = GroupId(2)
 OTHERS = (NodeId("a"), NodeId("b"), NodeId("c"))
 
 
@@ -19,6 +20,13 @@ def leading_node(settings: ReplicaSettings | None = None) -> Node:
 
 def query(token: int) -> inputs.Query:
     return inputs.Query(GROUP, ROOM, None, token)
+
+
+def written(node: Node, job: inputs.SnapshotJob) -> str:
+    writer = node.store.begin_snapshot(job.group, job.mark)
+    for piece in job.pieces:
+        writer.write(piece)
+    return writer.finish()
 
 
 def test_a_proposal_is_answered_after_the_sync_and_not_before():
@@ -166,10 +174,7 @@ def test_a_snapshot_shortens_the_log_and_is_what_a_restart_begins_with():
         turn = node.sync(node.turn().batch)
         jobs += turn.jobs
     (job,) = jobs
-    writer = node.store.begin_snapshot(job.group, job.mark)
-    for piece in job.pieces:
-        writer.write(piece)
-    node.handle(inputs.SnapshotWritten(job, writer.finish(), list(job.live)))
+    node.handle(inputs.SnapshotWritten(job, written(node, job), list(job.live)))
     node.settle()
     replica = node.core.replicas[GROUP]
     assert replica.raft.first_index == job.mark.index - 1
@@ -177,6 +182,39 @@ def test_a_snapshot_shortens_the_log_and_is_what_a_restart_begins_with():
     assert node.core.replicas[GROUP].applied == job.mark.index
     node.lead()
     assert node.rooms[-1].told == list(range(6))
+
+
+def test_snapshots_of_two_groups_that_fall_due_together_are_written_one_after_the_other():
+    # given two groups with as many entries each
+    node = leading_node(ReplicaSettings(snapshot_after_entries=5))
+    node.core.open_group(OTHER_GROUP, node.members, node.at())
+    node.handle(inputs.Stand(OTHER_GROUP))
+    node.settle()
+    # when both have so many that a snapshot is due
+    jobs = []
+    for number in range(8):
+        for group in (GROUP, OTHER_GROUP):
+            node.handle(inputs.Proposal(group, node.proposal(number, 0).data, token=2 * number + group))
+        jobs += node.sync(node.turn().batch).jobs
+    # then one is begun, and the other when that one is done
+    assert len(jobs) == 1
+    node.handle(inputs.SnapshotWritten(jobs[0], written(node, jobs[0]), list(jobs[0].live)))
+    (other,) = node.turn().jobs
+    assert {jobs[0].group, other.group} == {GROUP, OTHER_GROUP}
+
+
+def test_a_snapshot_that_cannot_be_written_does_not_keep_others_from_theirs():
+    # given a snapshot that was begun
+    node = leading_node(ReplicaSettings(snapshot_after_entries=5))
+    jobs = []
+    for number in range(6):
+        node.handle(node.proposal(number, token=number + 1))
+        jobs += node.sync(node.turn().batch).jobs
+    assert len(jobs) == 1
+    # when it cannot be written, then another one is begun with the next entry
+    node.handle(inputs.SnapshotAbandoned(GROUP))
+    node.handle(node.proposal(6, token=9))
+    assert len(node.sync(node.turn().batch).jobs) == 1
 
 
 def test_losing_leadership_tells_the_callers_that_the_outcome_is_unknown():
