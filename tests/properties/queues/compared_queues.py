@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.base.errors import Refusal
 from broker.base.ids import GroupId, Index, QueueId
@@ -26,14 +26,16 @@ from tests.properties.queues import naive_looking
 from tests.properties.queues.naive_queue import Rules, code_of
 from tests.properties.queues.naive_queues import NaiveQueues
 
-RULES = Rules(in_flight_limit=12, noisy_in_flight=3, noisy_percent=40, max_moving=4)
+RULES = Rules(in_flight_limit=12, noisy_in_flight=3, noisy_percent=50, max_moving=4)
 ERA = 1 << 32
 MESSAGES = msgspec.Raw(msgspec.msgpack.encode([]))
 GONE = Refusal("QueueNotFound", "it is gone")
 
-places = st.sampled_from([0, 1])
-leaps = st.sampled_from([10, 500, 1_000, 5_000, 29_999, 30_000, 60_000, 300_000, 900_000, 43_200_000, 1_209_600_000])
+starts = st.sampled_from([1_700_000_000_000, 400 * ERA - 70_000])
+places = st.sampled_from([0, 0, 0, 1])
+leaps = st.sampled_from([1, 10, 10, 500, 1_000, 1_000, 5_000, 30_000, 30_000, 60_000, 300_000, 43_200_000])
 steps = st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1, 1, 9, 10, 500, 1_000, 30_000])
+strange_handles = st.builds(Handle, st.integers(0, 60), st.integers(0, 6), st.integers(0, 99))
 timeouts = st.sampled_from([0, 1, 1_000, 30_000, 30_000, 43_200_000])
 
 
@@ -43,8 +45,7 @@ class ComparedQueues(RuleBasedStateMachine):
     names: ClassVar[tuple[str, str]]
     targets: ClassVar[tuple[Target, ...]]
 
-    @initialize(start=st.sampled_from([1_700_000_000_000, 400 * ERA - 70_000]))
-    def begin(self, start: int) -> None:
+    def begin_with(self, start: int, attributes: tuple[QueueAttributes, QueueAttributes]) -> None:
         self.machine = QueueMachine(RULES.in_flight_limit)
         self.replica = QueueMachine(RULES.in_flight_limit)
         self.naive = NaiveQueues(RULES)
@@ -56,7 +57,7 @@ class ComparedQueues(RuleBasedStateMachine):
         self.brought = 0
         self.captured: list[tuple[Iterator[bytes], list[bytes]]] = []
         for place in (0, 1):
-            self.create_anew(place, QueueAttributes())
+            self.create_anew(place, attributes[place])
 
     def create_anew(self, place: int, attributes: QueueAttributes) -> None:
         if self.ids[place] not in self.naive.queues:
@@ -70,10 +71,17 @@ class ComparedQueues(RuleBasedStateMachine):
 
     # --- queues
 
-    @rule(step=steps, place=places, really=st.integers(0, 9), only_if_empty=st.booleans())
-    def delete_queue(self, step: int, place: int, really: int, only_if_empty: bool) -> None:
-        self.at += step
-        self.apply(commands.DeleteQueue(self.ids[place] if really == 0 else QueueId(99), only_if_empty))
+    @rule(place=places, what=st.integers(0, 9), handle=strange_handles)
+    def do_what_is_rarely_done(self, place: int, what: int, handle: Handle) -> None:
+        if what < 2:
+            self.apply(commands.DeleteQueue(self.ids[place], only_if_empty=bool(what)))
+        elif what < 5:
+            target = self.targets[0] if what < 4 else Target("other", QueueId(70), ())
+            self.apply(commands.Retarget(self.ids[place], Target(target.name, QueueId(70 + what), (GroupId(3),))))
+        elif what < 7:
+            self.apply(commands.Delete(QueueId(99), (handle,)))
+        else:
+            self.apply(commands.Delete(self.ids[place], (handle,)))
 
     @rule(step=steps, place=places)
     def purge(self, step: int, place: int) -> None:
@@ -87,10 +95,21 @@ class ComparedQueues(RuleBasedStateMachine):
         self.at += step
         self.take(place, commands.Receive(self.ids[place], maximum, timeout))
 
-    @rule(place=places, times=st.integers(2, 4))
-    def receive_again_and_again(self, place: int, times: int) -> None:
+    @rule(place=places, times=st.integers(2, 8), maximum=st.integers(1, 3), timeout=st.sampled_from([0, 43_200_000]))
+    def receive_again_and_again(self, place: int, times: int, maximum: int, timeout: Millis) -> None:
         for _ in range(times):
-            self.take(place, commands.Receive(self.ids[place], 2, Millis(0)))
+            self.take(place, commands.Receive(self.ids[place], maximum, timeout))
+
+    @rule(place=places, maximum=st.integers(2, 6), which=st.integers(0, 63))
+    def give_some_back_as_if_unseen(self, place: int, maximum: int, which: int) -> None:
+        reply = self.take(place, commands.Receive(self.ids[place], maximum, Millis(1_000)))
+        handles = self.handles[place][-len(reply.deliveries) :] if isinstance(reply, Deliveries) else []
+        some = tuple(handle for number, handle in enumerate(handles) if which >> number & 1)
+        if some:
+            zeros = (Millis(0),) * len(some)
+            self.apply(commands.ChangeVisibility(self.ids[place], some, zeros, uncounted=True))
+        self.tick(1_000)
+        self.take(place, commands.Receive(self.ids[place], maximum, Millis(30_000)))
 
     @rule(step=steps, place=places, data=st.data())
     def delete(self, step: int, place: int, data: st.DataObject) -> None:
@@ -98,6 +117,12 @@ class ComparedQueues(RuleBasedStateMachine):
         handles = data.draw(self.some_handles(place))
         if handles:
             self.apply(commands.Delete(self.ids[place], tuple(handles)))
+
+    @rule(place=places, maximum=st.integers(1, 4), times=st.integers(1, 2))
+    def receive_and_let_time_out(self, place: int, maximum: int, times: int) -> None:
+        for _ in range(times):
+            self.take(place, commands.Receive(self.ids[place], maximum, Millis(1_000)))
+            self.tick(1_000)
 
     @rule(place=places, keep=st.integers(0, 2))
     def delete_all_but_few(self, place: int, keep: int) -> None:
@@ -115,10 +140,6 @@ class ComparedQueues(RuleBasedStateMachine):
                 self.ids[place], tuple(handles), tuple(map(Millis, each)), uncounted=uncounted
             )
             self.apply(command)
-
-    @rule(place=places, handle=st.builds(Handle, st.integers(0, 60), st.integers(0, 6), st.integers(0, 99)))
-    def delete_what_was_never_given(self, place: int, handle: Handle) -> None:
-        self.apply(commands.Delete(self.ids[place], (handle,)))
 
     # --- what goes from queue to queue
 
@@ -171,11 +192,6 @@ class ComparedQueues(RuleBasedStateMachine):
     def queue_at(self, place: int) -> QueueId:
         return self.ids[place] if place < 2 else QueueId(99)
 
-    @rule(place=places, which=st.integers(0, 9))
-    def retarget(self, place: int, which: int) -> None:
-        target = self.targets[which % len(self.targets)]
-        self.apply(commands.Retarget(self.ids[place], Target(target.name, QueueId(70 + which), (GroupId(3),))))
-
     # --- time, dumps
 
     @rule(step=leaps)
@@ -217,7 +233,7 @@ class ComparedQueues(RuleBasedStateMachine):
         since=st.integers(0, 60_000),
         until=st.none() | st.integers(0, 60_000),
     )
-    def browse(self, place: int, states: set[str], after: int, limit: int, since: int, until: int | None) -> None:
+    def look(self, place: int, states: set[str], after: int, limit: int, since: int, until: int | None) -> None:
         earliest = WallMillis(max(0, self.at - since))
         latest = None if until is None else WallMillis(self.at - until)
         key = after << 16 | 1 if after >= 0 else -1
@@ -225,14 +241,9 @@ class ComparedQueues(RuleBasedStateMachine):
         queue = self.naive.queues.get(self.ids[place])
         if queue is not None:
             assert self.ask(question) == naive_looking.browse(queue, question)
-
-    @rule(place=places, back=st.lists(st.integers(0, 60_000), max_size=4), top=st.integers(0, 3))
-    def take_a_census(self, place: int, back: list[int], top: int) -> None:
-        bounds = tuple(WallMillis(self.at - each) for each in sorted(back, reverse=True))
-        question = questions.CensusOf(self.ids[place], bounds, top)
-        queue = self.naive.queues.get(self.ids[place])
-        if queue is not None:
-            assert self.ask(question) == naive_looking.census(queue, question)
+            bounds = tuple(sorted({earliest, WallMillis(self.at - since // 2), latest or earliest}))
+            census = questions.CensusOf(self.ids[place], bounds, limit % 4)
+            assert self.ask(census) == naive_looking.census(queue, census)
 
     # --- what always holds
 
@@ -279,7 +290,7 @@ class ComparedQueues(RuleBasedStateMachine):
 
     # --- inside
 
-    def take(self, place: int, command: commands.Receive) -> None:
+    def take(self, place: int, command: commands.Receive) -> Any:
         may_find = self.ask(questions.HasVisible(command.queue)) is not False
         if command.attempt:
             may_find |= self.ask(questions.KnowsAttempt(command.queue, command.attempt)) is not False
@@ -287,6 +298,7 @@ class ComparedQueues(RuleBasedStateMachine):
         if isinstance(reply, Deliveries):
             assert may_find or not reply.deliveries
             self.handles[place] += [Handle(each.index, each.slot, each.receipt) for each in reply.deliveries]
+        return reply
 
     def ask(self, question: Any) -> Any:
         return self.machine.query(question, WallMillis(self.at))

@@ -301,13 +301,8 @@ class NaiveQueue:
     # --- leaving
 
     def may_leave(self) -> list[NaiveMessage]:
-        """What a move task may take, in order: tenant by tenant, and first what was received before."""
-        waiting = self.at_place(VISIBLE)
-        tenants = list(dict.fromkeys(message.group for message in waiting))
-        return sorted(
-            waiting,
-            key=lambda message: (bool(message.group), tenants.index(message.group), not message.is_known, message.key),
-        )
+        """What a move task may take, in order."""
+        return self.at_place(VISIBLE)
 
     def leave(self, message: NaiveMessage) -> None:
         self.messages.remove(message)

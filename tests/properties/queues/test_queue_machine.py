@@ -6,13 +6,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
 from broker.domain.queues import calendar, commands, fairness, move_task, returned, runs, scheduled, visibility
 from broker.domain.queues.model import DELAYED, VISIBLE, Handle, QueueAttributes, RedrivePolicy, Target
-from tests.properties.queues.compared_queues import MESSAGES, RULES, ComparedQueues, places, steps
+from tests.properties.queues.compared_queues import GONE, MESSAGES, RULES, ComparedQueues, places, starts, steps
 
 delays = st.sampled_from([0, 0, 1, 10, 500, 5_000, 60_500, 900_000])
 groups = st.sampled_from(["", "a", "a", "a", "b", "c"])
@@ -23,13 +23,17 @@ attributes = st.builds(
     delay=st.sampled_from([0, 0, 5_000, 900_000]).map(Millis),
     retention=st.sampled_from([60_000, 345_600_000, 1_209_600_000]).map(Millis),
     message_size_limit=st.sampled_from([1_024, 262_144]),
-    redrive=st.sampled_from([None, None, RedrivePolicy("dead", 1), RedrivePolicy("dead", 2), RedrivePolicy("lost", 1)]),
+    redrive=st.sampled_from([None, RedrivePolicy("dead", 1), RedrivePolicy("dead", 2), RedrivePolicy("lost", 1)]),
 )
 
 
 class StandardAgainstNaive(ComparedQueues):
     names = "queue-1", "queue-2"
     targets = (Target("dead", QueueId(77), (GroupId(2),)),)
+
+    @initialize(start=starts, each=st.tuples(attributes, attributes))
+    def begin(self, start: int, each: tuple[QueueAttributes, QueueAttributes]) -> None:
+        self.begin_with(start, each)
 
     @rule(step=steps, place=places, attributes=attributes)
     def create(self, step: int, place: int, attributes: QueueAttributes) -> None:
@@ -62,6 +66,22 @@ class StandardAgainstNaive(ComparedQueues):
     def send_of_tenants(self, step: int, place: int, each: list[str]) -> None:
         self.at += step
         self.apply(commands.Send(self.ids[place], len(each), 1, None, MESSAGES, tuple(each)))
+
+    @rule(place=places, each=st.lists(groups, min_size=6, max_size=12), maximum=st.integers(1, 3))
+    def send_a_crowd_and_receive_it(self, place: int, each: list[str], maximum: int) -> None:
+        self.apply(commands.Send(self.ids[place], len(each), 1, None, MESSAGES, tuple(each)))
+        for _ in each:
+            self.take(place, commands.Receive(self.ids[place], maximum, Millis(30_000)))
+
+    @rule(place=places, group=groups, times=st.integers(1, 3), back=st.booleans())
+    def bury(self, place: int, group: str, times: int, back: bool) -> None:
+        """Send one and receive it so often that it may become a dead letter, which may come back."""
+        self.apply(commands.Send(self.ids[place], 1, 1, None, MESSAGES, (group,)))
+        for _ in range(times):
+            self.take(place, commands.Receive(self.ids[place], 12, Millis(0)))
+        if back and self.naive.outbox:
+            self.apply(commands.Shipped((), ((self.naive.outbox[-1].number, GONE),)))
+            self.take(place, commands.Receive(self.ids[place], 12, Millis(1_000)))
 
     @rule(step=steps, place=places, each=st.lists(st.tuples(groups, delays, lifetimes), min_size=1, max_size=5))
     def send_all_kinds(self, step: int, place: int, each: list[tuple[str, int, int]]) -> None:
@@ -96,8 +116,10 @@ class StandardAgainstNaive(ComparedQueues):
         self.apply(commands.Exchange(send.queue, send, commands.Delete(self.ids[place], tuple(handles[:2]))))
 
 
-@pytest.mark.parametrize("chunk", [4, 1024])
-def test_standard_queues_behave_as_the_naive_model_says(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("chunk", "examples"), [(4, 200), (1024, 20)])
+def test_standard_queues_behave_as_the_naive_model_says(
+    chunk: int, examples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runs, "CHUNK_RUNS", chunk)
     monkeypatch.setattr(returned, "CHUNK_ROWS", chunk)
     monkeypatch.setattr(scheduled, "CHUNK_ROWS", chunk)
@@ -109,8 +131,8 @@ def test_standard_queues_behave_as_the_naive_model_says(chunk: int, monkeypatch:
     run_state_machine_as_test(
         StandardAgainstNaive,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=60,
+            max_examples=examples,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
