@@ -74,6 +74,7 @@ class Court:
         self.judge.passed(group, at)
         command = self._command_of(group, index, entry, applied.reply)
         self.judge.applied(group, command, applied.reply, parcels, index, at)
+        self.judge.emitted(group, applied.effects, index, at)
         return True
 
     def _command_of(self, group: int, index: int, entry: envelope.Envelope, reply: Any) -> Any:

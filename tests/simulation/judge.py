@@ -11,6 +11,7 @@ from typing import Any
 from broker.base.instants import WallMillis
 from broker.domain.queues import commands, questions
 from broker.domain.queues.model import Counts
+from broker.machine.contract import Effect
 from tests.simulation.checkers.counts import ExactCounts
 from tests.simulation.checkers.deduplication import NoSecondEnqueue
 from tests.simulation.checkers.deliveries import NoDoubleDelivery, OneValidHandle
@@ -24,6 +25,7 @@ from tests.simulation.checkers.places import Availability, OnePlace
 from tests.simulation.checkers.queue_model import QueueModel
 from tests.simulation.checkers.receive_attempts import RepeatedAttempts
 from tests.simulation.checkers.schedules import Cancellations
+from tests.simulation.checkers.waking import NobodyWaitsInVain
 
 
 class Judge:
@@ -45,6 +47,7 @@ class Judge:
         self._cancellations = Cancellations()
         self._exchanges = BothOrNeither()
         self._availability = Availability()
+        self._waking = NobodyWaitsInVain()
         self._models: dict[int, QueueModel] = {}
 
     @property
@@ -77,6 +80,10 @@ class Judge:
             model.follow(command, reply, index, now)
         for parcel in afterwards:
             self._leave(model, parcel, command, now)
+
+    def emitted(self, group: int, effects: tuple[Effect, ...], index: int, now: int) -> None:
+        """What became of entry ``index``, after it was applied."""
+        self._waking.applied(self.model(group), effects, index, now)
 
     def _leave_before(
         self, model: QueueModel, parcels: tuple[questions.Parcel, ...], command: Any, now: int

@@ -5,6 +5,7 @@ import pytest
 from broker.base.errors import Refusal
 from broker.base.instants import Millis
 from broker.domain.queues import commands, model, questions
+from broker.machine.contract import Wake
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.hearing import HERE, QUEUE, SECOND, THERE, Hearing
 
@@ -318,6 +319,15 @@ def test_a_queue_with_something_to_hand_out_says_so():
     question = questions.HasVisible(QUEUE)
     with broken_by("a queue knows whether a receive would find anything"):
         hearing.judge.answered(HERE, question, False, hearing.now, hearing.now, "a-0")
+
+
+def test_who_waits_is_woken_when_a_message_becomes_visible():
+    hearing = Hearing()
+    index = hearing.sent()
+    with broken_by("who waits for messages is woken"):
+        hearing.judge.emitted(HERE, (Wake(("queue", QUEUE + 1)),), index, hearing.now)
+    other = Hearing()
+    other.judge.emitted(HERE, (Wake(("queue", QUEUE)),), other.sent(), other.now)
 
 
 def test_a_purge_frees_the_group_of_what_is_on_its_way_and_drops_it_when_it_comes_back():

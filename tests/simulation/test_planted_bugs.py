@@ -119,6 +119,9 @@ SAFETY = {
     "an acknowledgement tells what was applied",
 }
 
+NONSENSE = {"no node crashes (DecodeError)", "no node crashes (ValidationError)"}
+"""What is read is not what anybody wrote."""
+
 BUGS = [
     (acknowledge_before_the_sync, CRASHES, SAFETY),
     (forget_votes, CRASHES, SAFETY),
@@ -127,7 +130,7 @@ BUGS = [
     (forget_requests, CALM, {"a request is applied at most once"}),
     (forget_requests_in_snapshots, CRASHES, SAFETY | {"a request is applied at most once"}),
     (skip_the_check_of_the_previous_entry, TURMOIL, SAFETY),
-    (accept_torn_writes, CRASHES, SAFETY),
+    (accept_torn_writes, CRASHES, SAFETY | NONSENSE),
     (commit_by_a_minority, PARTITIONS, SAFETY),
     (keep_promises_of_replaced_entries, PARTITIONS, SAFETY),
     (forget_live_entries, CALM, {"every acknowledged message is received or still present"}),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.domain.queues import fairness
+from broker.domain.queues import dump, fairness
 from broker.domain.queues.deduplication import Attempts, Deduplication
 from broker.domain.queues.fifo import FifoQueue
 from broker.domain.queues.lifetimes import Lifetimes
@@ -77,11 +77,24 @@ def forget_what_arrived(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Arrivals, "seen", lambda self, source, number: False)
 
 
+def forget_what_arrived_at_failover(patch: pytest.MonkeyPatch) -> None:
+    capture = dump.capture
+
+    def careless(queues: Any, moving: Any) -> Any:
+        arrivals, moving.arrivals = moving.arrivals, Arrivals()
+        captured = capture(queues, moving)
+        moving.arrivals = arrivals
+        return captured
+
+    patch.setattr(dump, "capture", careless)
+
+
 def drop_what_is_returned(patch: pytest.MonkeyPatch) -> None:
     come_back = Queue.come_back
 
     def careless(self: Queue, group: str, row: Any, lives_until: int, at: int) -> int:
-        return come_back(self, group, row, 1, at)
+        come_back(self, group, row, 1, at)
+        return 1
 
     patch.setattr(Queue, "come_back", careless)
 
@@ -126,6 +139,11 @@ def exchange_for_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Queue, "holds", lambda self, handle: True)
 
 
+def wake_nobody_when_delays_end(patch: pytest.MonkeyPatch) -> None:
+    surface = Queue.surface
+    patch.setattr(Queue, "surface", lambda self, at: surface(self, at) and 0)
+
+
 ON_THE_WAY = "a message on its way is neither lost nor doubled"
 
 BUGS = [
@@ -134,7 +152,8 @@ BUGS = [
     (hand_out_new_messages_first, CALM, FIFO, "messages of a group come in order"),
     (forget_attempts, CALM, FIFO, "a receive attempt is answered again with the same messages"),
     (confirm_before_the_far_side_has_it, CRASHES, DEAD_LETTERS, ON_THE_WAY),
-    (forget_what_arrived, CALM, DEAD_LETTERS, ON_THE_WAY),
+    (forget_what_arrived, CALM, DEAD_LETTERS, "counts are exact"),
+    (forget_what_arrived_at_failover, CRASHES, DEAD_LETTERS, "machines are identical at equal index"),
     (drop_what_is_returned, CALM, REFUSALS, "counts are exact"),
     (deliver_and_move, CALM, DEAD_LETTERS, "a message is in one place"),
     (move_without_haste_or_rate, CALM, MOVES, "a move task keeps its rate"),
@@ -142,6 +161,7 @@ BUGS = [
     (cancel_in_words_only, CALM, SCHEDULES, "a cancelled message is never delivered"),
     (treat_all_tenants_alike, CALM, TENANTS, "no noisy message group passes a quiet one"),
     (let_messages_live, CALM, LIFETIMES, "nothing is delivered after its life"),
+    (wake_nobody_when_delays_end, CALM, PLAIN, "who waits for messages is woken"),
     (exchange_for_nothing, CALM, EXCHANGES, "an exchange does both or neither"),
 ]
 

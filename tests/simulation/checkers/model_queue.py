@@ -130,6 +130,9 @@ class ModelQueue(msgspec.Struct):
         if departed.forgotten:
             self.deleted += 1
             self.fates[held.key] = PURGED
+        elif held.lifetime and held.sent_at + held.lifetime <= now:
+            self.expired += 1
+            self.fates[held.key] = EXPIRED
         else:
             held.visible_at = min(held.visible_at, now)
             del self.fates[held.key]
