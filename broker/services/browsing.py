@@ -154,7 +154,7 @@ class Browsing:
                     return BrowseAnswer(page.messages, f"{queue}.{further[0]}.-1" if further else "")
             return BrowseAnswer([], "")
 
-        return await self._routing.found(name, browse, deadline)
+        return await self._routing.found(name, browse, deadline, anew=True)
 
     async def census(self, name: str, deadline: Millis) -> CensusAnswer:
         async def census(resource: Resource, _: bool) -> CensusAnswer:
@@ -162,7 +162,7 @@ class Browsing:
             found = await self._routing.on_all(resource, self._counting, request, deadline)
             return _summed([answer for _, answer in found])
 
-        return await self._routing.found(name, census, deadline)
+        return await self._routing.found(name, census, deadline, anew=True)
 
     async def _page_here(self, group: GroupId, wanted: PageRequest, deadline: Millis) -> PageAnswer:
         """Raises QueueNotFound, DataCorrupt, and what a query raises."""

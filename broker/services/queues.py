@@ -125,7 +125,7 @@ class QueueService:
             async def purge(resource: Resource, _: bool) -> None:
                 await self._lifecycle.purge(resource, own, deadline)
 
-            await self._routing.found(name, purge, deadline)
+            await self._routing.found(name, purge, deadline, anew=True)
 
         await self._routing.admitted(0, self._routing.under(request, under))
 
@@ -137,14 +137,17 @@ class QueueService:
         return Page(tuple(resource.name for resource in found.resources), found.more)
 
     async def describe(self, name: str, deadline: Millis) -> Description:
-        """Attributes and exact counts, a strong read in each of its groups. Raises InvalidName, QueueNotFound."""
+        """Attributes and exact counts: strong reads, in the directory and in each of its groups.
+
+        Raises InvalidName, QueueNotFound.
+        """
 
         async def describe(resource: Resource, _: bool) -> Description:
             question = DescribeRequest(QueueId(resource.id))
             found = await self._routing.on_all(resource, self._lifecycle.describing, question, deadline)
             return summed(resource, [description for _, description in found])
 
-        return await self._routing.admitted(0, self._routing.found(name, describe, deadline))
+        return await self._routing.admitted(0, self._routing.found(name, describe, deadline, anew=True))
 
     async def finish(self, resource: Resource, deadline: Millis) -> None:
         """Bring a creation or deletion that was interrupted to its end; for the controller."""

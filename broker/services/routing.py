@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from broker.base.errors import BrokerError, QueueNotFound
+from broker.base.errors import BrokerError, QueueNotFound, Unavailable
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
 from broker.domain.directory.commands import Resource
@@ -26,6 +26,9 @@ from broker.services.together import all_of
 from broker.services.use_cases import Answer, Request, UseCase
 
 Result = TypeVar("Result")
+
+MAX_LOOKUPS = 8
+"""Of one queue in one call."""
 
 
 class Outdated(Exception):
@@ -64,14 +67,19 @@ class Routing:
             self._request_ids.give_back(own)
 
     async def found(
-        self, name: str, call: Callable[[Resource, bool], Coroutine[Any, Any, Result]], deadline: Millis
+        self,
+        name: str,
+        call: Callable[[Resource, bool], Coroutine[Any, Any, Result]],
+        deadline: Millis,
+        anew: bool = False,
     ) -> Result:
-        """``call`` with the queue's place and whether it was looked up for it. When it raises Outdated or QueueNotFound
-        with what was remembered, it is called once more with the place as it is now, and must not raise Outdated then.
+        """``call`` with the queue's place and whether it was looked up for it. When that raises Outdated, or
+        QueueNotFound with what was remembered, the queue is looked up, and ``call`` gets its place as it is then.
 
-        Raises InvalidName, QueueNotFound, and what ``call`` raises.
+        ``anew``: what was remembered will not do, because a group that is not known yet must not be missed.
+        Raises InvalidName, QueueNotFound, what ``call`` raises, and Unavailable when the place changes all the time.
         """
-        known = self._directory.known(KIND, name)
+        known = None if anew else self._directory.known(KIND, name)
         if known is None:
             check_queue_name(name)
         else:
@@ -79,14 +87,18 @@ class Routing:
                 return await call(known, False)
             except (QueueNotFound, Outdated):
                 self._directory.forget(KIND, name)
-        resource = await self._directory.find(KIND, name, deadline)
-        if resource is None:
-            raise no_such_queue(name)
-        try:
-            return await call(resource, True)
-        except QueueNotFound:
-            self._directory.forget(KIND, name)
-            raise no_such_queue(name) from None
+        for _ in range(MAX_LOOKUPS):
+            resource = await self._directory.find(KIND, name, deadline)
+            if resource is None:
+                raise no_such_queue(name)
+            try:
+                return await call(resource, True)
+            except QueueNotFound:
+                self._directory.forget(KIND, name)
+                raise no_such_queue(name) from None
+            except Outdated:
+                continue
+        raise Unavailable(f"the groups of queue {name!r} have changed {MAX_LOOKUPS} times during one call: retry")
 
     # --- in the home group
 

@@ -33,10 +33,11 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Former(msgspec.Struct, frozen=True, array_like=True):
-    """The stripes that a resource had until that instant."""
+    """The stripes that a resource had until that instant. ``layout`` as of the resource then."""
 
     stripes: tuple[GroupId, ...]
     until: WallMillis
+    layout: int
 
 
 class Resource(msgspec.Struct, frozen=True, array_like=True):
@@ -46,9 +47,10 @@ class Resource(msgspec.Struct, frozen=True, array_like=True):
     ``state``: "creating" until its groups have it, then "active", then "deleting" until its groups have dropped it.
     ``stripes``: all groups over which it is spread, the home group first; empty: the home group alone. ``draining``:
     groups that take nothing new, but may still hold something. ``joining``: groups that may have it already, but are
-    not used yet. ``former``: what its stripes were lately, oldest first. ``tellings``: numbers of those calls that are
-    telling something to all stripes, so that these may differ for the moment. ``version`` grows with every change of
-    stripes and draining, over all resources; ``changed``: when any of this last changed.
+    not used yet. ``layout``: how often its stripes have changed; ``former``: what they were lately, oldest first.
+    ``tellings``: numbers of those calls that are telling something to all stripes, so that these may differ for the
+    moment. ``version`` grows with every change of stripes and draining, over all resources; ``changed``: when any of
+    this last changed.
     """
 
     kind: str
@@ -64,6 +66,7 @@ class Resource(msgspec.Struct, frozen=True, array_like=True):
     tellings: tuple[int, ...] = ()
     version: int = 0
     changed: WallMillis = WallMillis(0)
+    layout: int = 0
 
     @property
     def groups(self) -> tuple[GroupId, ...]:

@@ -90,10 +90,11 @@ def restripe(
 
 
 def _remembering(before: Resource, after: Resource, at: WallMillis) -> Resource:
-    former = _lately(before.former, at)
+    former, layout = _lately(before.former, at), before.layout
     if before.groups != after.groups:
-        former += (Former(before.groups, at),)
-    return msgspec.structs.replace(after, former=former, changed=at)
+        former += (Former(before.groups, at, layout),)
+        layout += 1
+    return msgspec.structs.replace(after, former=former, layout=layout, changed=at)
 
 
 def _lately(former: tuple[Former, ...], at: WallMillis) -> tuple[Former, ...]:

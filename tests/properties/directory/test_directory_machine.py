@@ -261,15 +261,20 @@ class DirectoryAgainstList(RuleBasedStateMachine):
     ) -> None:
         if (stripes, draining, joining) == (before.groups, before.draining, before.joining):
             return
-        former, version = self._lately(before), before.version
+        former, version, layout = self._lately(before), before.version, before.layout
         if stripes != before.groups:
-            former += (Former(before.groups, WallMillis(self.at)),)
+            former += (Former(before.groups, WallMillis(self.at), layout),)
+            layout += 1
         if (stripes, draining) != (before.groups, before.draining):
             self.changes += 1
             version = self.changes
         over = () if len(stripes) == 1 else stripes
         moved = {"stripes": over, "draining": draining, "joining": joining}
-        self._put(msgspec.structs.replace(before, **moved, former=former, version=version, changed=WallMillis(self.at)))
+        self._put(
+            msgspec.structs.replace(
+                before, **moved, former=former, version=version, layout=layout, changed=WallMillis(self.at)
+            )
+        )
 
     def _put(self, resource: Resource) -> None:
         place = next(number for number, each in enumerate(self.resources) if each.id == resource.id)

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from broker.base.errors import BrokerError, InvalidArgument, Unavailable
+from broker.base.errors import BrokerError, Unavailable
 from broker.base.instants import Millis
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
@@ -38,8 +38,6 @@ class Traffic:
         self.open: dict[RequestId, list[bytes]] = {}
         """Batches without an answer so far."""
         self.acknowledged: set[bytes] = set()
-        self.refused: dict[bytes, str] = {}
-        """With what the caller was told."""
         self.ids: dict[bytes, set[bytes]] = {}
         """Under which ids each body was received."""
         self.deleted: Counter[bytes] = Counter()
@@ -49,7 +47,7 @@ class Traffic:
             self.send_new: 6,
             self.send_again: 6,
             self.receive: 6,
-            self.restripe: 2,
+            self.restripe: 5,
             self.update: 1,
             self.controller: 2,
             self.elect: 1,
@@ -80,13 +78,12 @@ class Traffic:
         bodies = self.open[request]
         try:
             result = await self.node.queues.send("orders", pack_bodies(bodies), soon(self.cluster), request)
-        except InvalidArgument as error:
-            self.refused.update(dict.fromkeys(bodies, str(error)))
-        except BrokerError:
+        except BrokerError as error:
+            if not error.retryable:
+                raise
             return
-        else:
-            assert result.accepted == 2
-            self.acknowledged.update(bodies)
+        assert result.accepted == 2
+        self.acknowledged.update(bodies)
         self.open.pop(request, None)
 
     async def receive(self) -> None:
@@ -175,8 +172,6 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(seed: in
 
     assert set(traffic.ids) == traffic.acknowledged
     assert {body: ids for body, ids in traffic.ids.items() if len(ids) > 1} == {}
-    assert not set(traffic.refused) & set(traffic.ids)
-    assert all("is used up, and nothing was stored under it" in why for why in traffic.refused.values())
     place = place_of(cluster)
     assert (place.joining, place.draining, place.tellings) == ((), (), ())
     known = told(cluster)

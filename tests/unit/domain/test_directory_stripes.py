@@ -86,7 +86,7 @@ def test_growing_takes_two_steps_so_that_nothing_is_sent_where_the_queue_is_not_
     assert log.apply(commands.RestripeResource("queue", resource.id, joined=(GroupId(2), GroupId(3)))) == Done()
     grown = now(log, resource)
     assert (grown.groups, grown.joining) == ((1, 2, 3), ())
-    assert grown.former == (Former((GroupId(1),), WallMillis(log.at)),)
+    assert (grown.layout, grown.former) == (1, (Former((GroupId(1),), WallMillis(log.at), 0),))
     assert log.ask(commands.Unsettled()) == ()
     assert log.ask(commands.Restriped()) == (grown,)
     assert log.ask(commands.Restriped(grown.version)) == ()

@@ -127,6 +127,22 @@ async def test_counts_are_those_of_all_groups() -> None:
     assert (found.group, found.leader, found.queue.groups, found.queue.attributes.stripes) == (1, "a-0", (1, 2), 2)
 
 
+async def test_a_node_that_has_not_heard_of_new_stripes_counts_and_purges_them_all_the_same() -> None:
+    cluster, services = await spread_queue(stripes=1)
+    queues = services["b-0"].queues
+    await queues.must_exist("orders", soon(cluster))
+    await services["a-0"].queues.update("orders", AttributeChanges(stripes=3), soon(cluster))
+    await send_into(cluster, services["a-0"], 3, b"x")
+
+    found = await queues.describe("orders", soon(cluster))
+    assert (found.counts.visible, found.queue.attributes.stripes) == (1, 3)
+
+    await services["a-0"].queues.update("orders", AttributeChanges(stripes=4), soon(cluster))
+    await send_into(cluster, services["a-0"], 4, b"y")
+    await queues.purge("orders", soon(cluster))
+    assert set(visible(cluster).values()) == {0}
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 async def test_pages_go_from_group_to_group_and_show_every_message_once(limit: int) -> None:
     cluster, services = await spread_queue()

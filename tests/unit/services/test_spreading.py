@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from broker.base.errors import InvalidArgument, QueueNotFound, Unavailable
+from broker.base.errors import QueueNotFound, Unavailable
 from broker.base.ids import GroupId, MessageId, NodeId
 from broker.base.instants import Millis
 from broker.domain.queues.commands import ChangeVisibility, Send
@@ -175,16 +175,59 @@ async def test_a_stale_node_loses_the_race_against_a_claim_and_nothing_is_double
     assert await take_all(cluster, services["c-0"]) == [b"x"]
 
 
-async def test_a_number_used_up_on_the_way_to_and_fro_is_refused_and_stores_nothing() -> None:
-    cluster, services = await spread_queue(stripes=1)
-    again = RequestId(b"s" * 16, 1)
+async def to_and_fro(cluster: FakeCluster, services: dict[str, Services]) -> RequestId:
+    """An id that belongs to group 1 again, after it was claimed there on behalf of stripes that are gone."""
+    old = place_of(cluster).groups
+    await restripe(cluster, services, 4)
+    again = RequestId(moving_session(old, place_of(cluster).groups), 1)
     claim = ChangeVisibility(queue=_id(cluster), handles=(), timeouts=())
     await cluster.on[NodeId("a-0")].propose(GroupId(1), "queues", claim, Millis(1_000), again)
+    await restripe(cluster, services, 1)
+    return again
 
-    with pytest.raises(InvalidArgument, match="is used up, and nothing was stored under it"):
-        await services["b-0"].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again)
 
-    assert await take_all(cluster, services["a-0"]) == []
+@pytest.mark.parametrize("later", [1, 2, 3])
+async def test_a_batch_moved_to_and_fro_is_stored_once_under_an_id_of_the_last_layout(later: int) -> None:
+    cluster, services = await spread_queue(stripes=1)
+    await services["c-0"].queues.must_exist("orders", soon(cluster))
+    again = await to_and_fro(cluster, services)
+    await a_round(cluster, services)
+    first = await services["b-0"].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again)
+    assert visible(cluster) == {1: 1}
+
+    for node in ("a-0", "b-0", "c-0"):
+        assert await services[node].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again) == first
+    await restripe(cluster, services, later)
+    for node in ("b-0", "a-0", "c-0"):
+        assert await services[node].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again) == first
+
+    assert await take_all(cluster, services["a-0"]) == [b"x"]
+
+
+async def test_what_is_about_to_be_stored_under_an_older_layouts_id_is_not_when_a_newer_one_has_stored_it() -> None:
+    """A node has looked the stripes up, and they change before its batch arrives under the id of their layout."""
+    cluster, services = await spread_queue(stripes=1)
+    again = await to_and_fro(cluster, services)
+    await a_round(cluster, services)
+    cluster.elect(1, "b-0")
+    groups = cluster.on[NodeId("b-0")]
+    propose = groups.propose
+    results = []
+
+    async def overtaken(group: GroupId, room: str, command: object, *rest: object) -> object:
+        if isinstance(command, Send) and rest[1] != again:  # under the derived id
+            groups.propose = propose  # type: ignore[method-assign]
+            await restripe(cluster, services, 4)
+            results.append(await services["a-0"].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again))
+        return await propose(group, room, command, *rest)  # type: ignore[arg-type]
+
+    groups.propose = overtaken  # type: ignore[method-assign,assignment]
+
+    results.append(await services["b-0"].queues.send("orders", pack_bodies([b"x"]), soon(cluster), again))
+
+    assert len(results) == 2
+    assert results[0] == results[1]
+    assert await take_all(cluster, services["c-0"]) == [b"x"]
 
 
 async def test_after_a_while_nobody_is_asked_about_former_stripes_any_more() -> None:
