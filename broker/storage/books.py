@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from broker.raft.types import HardState, SnapshotMark
-from broker.storage.index import OFFSET_BITS, GroupIndex, segment_counts
+from broker.storage.index import GroupIndex
+from broker.storage.locations import OFFSET_BITS, segment_counts
 from broker.storage.term_runs import Run, TermRuns
 
 
@@ -113,7 +114,7 @@ class Books:
 
     def carry(self, group: int, index: int, location: int) -> None:
         """A committed entry from elsewhere, not part of the log here."""
-        before = self.group(group).index.put_old(index, location)
+        before = self.group(group).index.old.put(index, location)
         if before:
             self._count(before, -1)
         self._count(location, 1)
@@ -178,8 +179,8 @@ class Books:
     def live_counts(self) -> dict[int, int]:
         counts: dict[int, int] = {}
         for book in self.groups.values():
-            for locations in (book.index.log, book.index.old_locations):
-                for number, count in segment_counts(locations).items():
+            for found in (segment_counts(book.index.log), book.index.old.segment_counts()):
+                for number, count in found.items():
                     counts[number] = counts.get(number, 0) + count
         counts.pop(0, None)
         return counts

@@ -13,7 +13,7 @@ from broker.raft.types import Entry
 from broker.storage import layout, segment
 from broker.storage.books import Books, SegmentBook, sorted_segments
 from broker.storage.damage import corrupt
-from broker.storage.index import OFFSET_BITS
+from broker.storage.locations import OFFSET_BITS
 from broker.storage.reader import Reader
 from broker.storage.segment import BLOCK_HEADER_BYTES, Damage
 
@@ -110,7 +110,7 @@ class Compaction:
                     index = groups[record.group].index
                     if index.log_refers_to(record.index, location):
                         copied = segment.MOVED
-                    elif index.find_old(record.index) == location:
+                    elif index.old.find(record.index) == location:
                         copied = segment.CARRIED
                     else:
                         continue

@@ -5,8 +5,8 @@ from __future__ import annotations
 from broker.base.ids import GroupId
 from broker.raft.types import Entry
 from broker.storage import segment
+from broker.storage.old_entries import Ranges
 from broker.storage.operations import Free, Note, Operation
-from broker.storage.retention import Ranges
 
 
 class Draft:

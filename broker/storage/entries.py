@@ -5,7 +5,7 @@ from __future__ import annotations
 from broker.base.ids import GroupId, Index
 from broker.raft.types import Entry
 from broker.storage.books import Books
-from broker.storage.index import OFFSET_BITS
+from broker.storage.locations import OFFSET_BITS
 from broker.storage.operations import Append, Carry
 from broker.storage.reader import Reader
 from broker.storage.tail import Tail
@@ -55,7 +55,7 @@ class Entries:
             return self.carried[group, index][0]
         places = self._books.group(group).index
         in_log = index <= tail.last and not tail.resets
-        location = places.find(index) if in_log else places.find_old(index)
+        location = places.find(index) if in_log else places.old.find(index)
         return self._reader.entries([location], group, index)[0] if location else None
 
     def range(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:

@@ -1,42 +1,24 @@
 """Where the entries of one group stand: log index to location, in few bytes of memory.
 
-A *location* is ``segment << 32 | offset`` of a record; 0 means that no place is known. The log itself (consecutive
-indexes from ``base``) costs 8 bytes an entry; older entries that are still referred to, with gaps between, cost 16.
-This module knows nothing of files; whoever changes an index is told which locations lost their meaning.
+The log itself (consecutive indexes from ``base``) costs 8 bytes an entry; older entries that are still referred to cost
+10. This module knows nothing of files; whoever changes an index is told which locations lost their meaning.
 """
 
 from __future__ import annotations
 
-import sys
 from array import array
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-OFFSET_BITS = 32
-OFFSET_MASK = (1 << OFFSET_BITS) - 1
-
-_SEGMENT_WORD = 1 if sys.byteorder == "little" else 0
-
-
-def segment_counts(locations: array[int]) -> Counter[int]:
-    """How many of the locations lie in each segment."""
-    if len(locations) < 16:
-        return Counter([location >> OFFSET_BITS for location in locations])
-    words = memoryview(locations).cast("B").cast("I")
-    return Counter(words[_SEGMENT_WORD::2])
+from broker.storage.old_entries import OldEntries
 
 
 class GroupIndex:
-    __slots__ = ("base", "changes", "log", "old_indexes", "old_locations")
+    __slots__ = ("base", "log", "old")
 
     def __init__(self) -> None:
         self.base = 1
         self.log: array[int] = array("Q")
-        self.old_indexes: array[int] = array("Q")
-        self.old_locations: array[int] = array("Q")
-        self.changes = 0
-        """Grows whenever the old part changes other than by growing at its end."""
+        self.old = OldEntries()
 
     @property
     def last(self) -> int:
@@ -47,13 +29,7 @@ class GroupIndex:
         place = index - self.base
         if 0 <= place < len(self.log):
             return self.log[place]
-        return self.find_old(index)
-
-    def find_old(self, index: int) -> int:
-        place = bisect_left(self.old_indexes, index)
-        if place < len(self.old_indexes) and self.old_indexes[place] == index:
-            return self.old_locations[place]
-        return 0
+        return self.old.find(index)
 
     def log_refers_to(self, index: int, location: int) -> bool:
         place = index - self.base
@@ -75,15 +51,10 @@ class GroupIndex:
         count = min(first - self.base, len(self.log))
         if count <= 0:
             return array("Q")
-        leaving = self.log[:count]
-        indexes = array("Q", range(self.base, self.base + count))
+        begun, leaving = self.base, self.log[:count]
         del self.log[:count]
         self.base += count
-        if 0 in leaving:
-            pairs = [(index, location) for index, location in zip(indexes, leaving, strict=True) if location]
-            indexes = array("Q", [index for index, _ in pairs])
-            leaving = array("Q", [location for _, location in pairs])
-        return self._add_old(indexes, leaving)
+        return self.old.add(begun, leaving)
 
     def drop_log(self, base: int) -> array[int]:
         """Empty the log; it continues at ``base``. Returns what was dropped."""
@@ -100,52 +71,10 @@ class GroupIndex:
         self.log.extend([0] * (last - self.last))
         self.trim(base)
 
-    def put_old(self, index: int, location: int) -> int:
-        """Returns the location it had before, or 0."""
-        place = bisect_left(self.old_indexes, index)
-        if place == len(self.old_indexes):
-            self.old_indexes.append(index)
-            self.old_locations.append(location)
-            return 0
-        self.changes += 1
-        if self.old_indexes[place] == index:
-            before = self.old_locations[place]
-            self.old_locations[place] = location
-            return before
-        self.old_indexes.insert(place, index)
-        self.old_locations.insert(place, location)
-        return 0
-
     def move(self, index: int, old: int, new: int) -> bool:
         """The entry at ``old`` stands at ``new`` too: refer to that copy. False if nothing refers to ``old``."""
         place = index - self.base
         if 0 <= place < len(self.log) and self.log[place] == old:
             self.log[place] = new
             return True
-        place = bisect_left(self.old_indexes, index)
-        if place < len(self.old_indexes) and self.old_indexes[place] == index and self.old_locations[place] == old:
-            self.old_locations[place] = new
-            self.changes += 1
-            return True
-        return False
-
-    def _add_old(self, indexes: array[int], locations: array[int]) -> array[int]:
-        needless: array[int] = array("Q")
-        if not indexes:
-            return needless
-        if not self.old_indexes or self.old_indexes[-1] < indexes[0]:
-            self.old_indexes.extend(indexes)
-            self.old_locations.extend(locations)
-            return needless
-        for index, location in zip(indexes, locations, strict=True):
-            before = self.put_old(index, location)
-            if before:
-                needless.append(before)
-        return needless
-
-    def keep_old(self, keep: Callable[[int], bool]) -> None:
-        """Forget the old entries whose location is not to be kept."""
-        pairs = [pair for pair in zip(self.old_indexes, self.old_locations, strict=True) if keep(pair[1])]
-        self.old_indexes = array("Q", [index for index, _ in pairs])
-        self.old_locations = array("Q", [location for _, location in pairs])
-        self.changes += 1
+        return self.old.move(index, old, new)

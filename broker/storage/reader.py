@@ -9,7 +9,7 @@ from broker.raft.types import Entry
 from broker.storage import layout, segment
 from broker.storage.damage import corrupt
 from broker.storage.disk import Disk, DiskFile
-from broker.storage.index import OFFSET_BITS, OFFSET_MASK
+from broker.storage.locations import OFFSET_BITS, OFFSET_MASK
 from broker.storage.segment import RECORD_HEAD_BYTES, Damage
 
 _READ_AHEAD = 4096

@@ -24,7 +24,7 @@ from broker.storage import layout, segment
 from broker.storage.books import Books, GroupBook, Preamble, SegmentBook, sorted_segments
 from broker.storage.damage import corrupt
 from broker.storage.disk import Disk, DiskFile
-from broker.storage.index import OFFSET_BITS, segment_counts
+from broker.storage.locations import OFFSET_BITS, segment_counts
 from broker.storage.operations import MarkNote
 from broker.storage.segment import BLOCK_HEADER_BYTES, Damage, Record
 from broker.storage.term_runs import runs_of
@@ -289,8 +289,8 @@ class Recovery:
                 place = next(i for i, location in enumerate(index.log) if location >> OFFSET_BITS in missing)
                 what = f"entry {index.base + place} of a log from {index.base} to {index.last} is in no segment"
                 raise corrupt(layout.WAL, 0, what, group)
-            if segment_counts(index.old_locations).keys() - self.books.segments.keys():
-                index.keep_old(lambda location: location >> OFFSET_BITS in self.books.segments)
+            if index.old.segment_counts().keys() - self.books.segments.keys():
+                index.old.keep(lambda location: location >> OFFSET_BITS in self.books.segments)
         self.books.recount()
 
     def _confirm_tail(self) -> None:

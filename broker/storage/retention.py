@@ -7,17 +7,18 @@ entries that are not yet looked at simply stay a little longer.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections import deque
 
 from broker.storage.books import Books
-from broker.storage.index import GroupIndex
+from broker.storage.old_entries import OldEntries, Ranges
 
-Ranges = Sequence[tuple[int, int]]
+_BLOCK_WORK = 20
+_FORGOTTEN_PER_RANGE = 10
+"""Looking at a block takes as long as looking at so many ranges, and forgetting so many entries as looking at one."""
 
 
 class Retention:
-    """``slice_ranges``: how many ranges one slice works off."""
+    """``slice_ranges``: after how many ranges one slice ends, with the block that it is at."""
 
     def __init__(self, books: Books, slice_ranges: int = 2_000) -> None:
         self._books = books
@@ -30,59 +31,38 @@ class Retention:
 
     def start(self, group: int, live: Ranges, upto: int) -> None:
         """Old entries up to ``upto`` that are in no range of ``live`` may go. Replaces an unfinished job."""
-        self._jobs[group] = _Job(self._books.group(group).index, live, upto)
+        self._jobs[group] = _Job(self._books.group(group).index.old, live, upto)
 
     def slice(self) -> None:
         """Work at one job for a bounded time."""
         for group, job in self._jobs.items():
-            dropped = job.step(self._slice_ranges)
-            if dropped is not None:
-                self._books.forget(dropped)
+            self._books.forget(job.step(self._slice_ranges))
+            if job.done:
                 del self._jobs[group]
             return
 
 
 class _Job:
-    __slots__ = ("_dropped", "_index", "_indexes", "_live", "_locations", "_place", "_position", "_seen", "_upto")
+    __slots__ = ("_blocks", "_live", "_old", "_place", "_upto")
 
-    def __init__(self, index: GroupIndex, live: Ranges, upto: int) -> None:
-        self._index = index
+    def __init__(self, old: OldEntries, live: Ranges, upto: int) -> None:
+        self._old = old
         self._live = live
         self._upto = upto
-        self._seen = -1
-        self._place = self._position = 0
-        self._indexes: array[int] = array("Q")
-        self._locations: array[int] = array("Q")
-        self._dropped: array[int] = array("Q")
+        self._blocks = deque(old.blocks_upto(upto))
+        self._place = 0
 
-    def step(self, ranges: int) -> array[int] | None:
-        """None while there is more to do; then the locations of what was dropped."""
-        index = self._index
-        if self._seen != index.changes:
-            self._restart()
-        indexes, locations, position = index.old_indexes, index.old_locations, self._position
-        stop = self._place + ranges
-        for first, last in self._live[self._place : stop]:
-            begin = bisect_left(indexes, first, position)
-            end = bisect_right(indexes, last, begin)
-            if begin > position:
-                self._dropped.extend(locations[position:begin])
-            if end > begin:
-                self._indexes.extend(indexes[begin:end])
-                self._locations.extend(locations[begin:end])
-            position = end
-        self._place, self._position = stop, position
-        if stop < len(self._live):
-            return None
-        beyond = bisect_right(indexes, self._upto, position)
-        self._dropped.extend(locations[position:beyond])
-        self._indexes.extend(indexes[beyond:])
-        self._locations.extend(locations[beyond:])
-        index.old_indexes, index.old_locations = self._indexes, self._locations
-        index.changes += 1
-        return self._dropped
+    @property
+    def done(self) -> bool:
+        return not self._blocks
 
-    def _restart(self) -> None:
-        self._seen = self._index.changes
-        self._place = self._position = 0
-        self._indexes, self._locations, self._dropped = array("Q"), array("Q"), array("Q")
+    def step(self, ranges: int) -> array[int]:
+        """The locations of what was forgotten."""
+        forgotten: array[int] = array("Q")
+        worked = 0
+        while self._blocks and worked < ranges:
+            found, place = self._old.retain(self._blocks.popleft(), self._live, self._place, self._upto)
+            forgotten.extend(found)
+            worked += place - self._place + _BLOCK_WORK + len(found) // _FORGOTTEN_PER_RANGE
+            self._place = place
+        return forgotten

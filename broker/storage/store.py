@@ -22,7 +22,7 @@ from broker.storage.compaction import Compaction
 from broker.storage.disk import Disk, StorageLocked
 from broker.storage.draft import Draft
 from broker.storage.entries import Entries
-from broker.storage.index import OFFSET_BITS
+from broker.storage.locations import OFFSET_BITS
 from broker.storage.operations import Append, Carry, Move, Reset, SetFloor, SetHardState, SetMark
 from broker.storage.pool import SegmentPool
 from broker.storage.reader import Reader
@@ -332,7 +332,7 @@ class Store:
             live_bytes=sum(book.live_bytes for book in segments),
             free_disk_bytes=self._disk.free_bytes(),
             cached_bytes=self._cache.bytes,
-            index_entries=sum(len(index.log) + len(index.old_indexes) for index in indexes),
+            index_entries=sum(len(index.log) + len(index.old) for index in indexes),
             batches=self._wal.durable,
             bytes_written=self._wal.bytes_written,
             sync_microseconds=tuple(syncs.popleft() for _ in range(len(syncs))),

@@ -4,7 +4,8 @@ from array import array
 
 import pytest
 
-from broker.storage.index import GroupIndex, segment_counts
+from broker.storage.index import GroupIndex
+from broker.storage.locations import segment_counts
 
 
 def in_segment(number: int, *offsets: int) -> list[int]:
@@ -30,14 +31,14 @@ def test_what_is_trimmed_stays_findable() -> None:
     assert not index.trim(3)
     assert (index.base, index.last) == (3, 4)
     assert [index.find(i) for i in range(1, 5)] == [11, 12, 13, 14]
-    assert [index.find_old(i) for i in range(1, 5)] == [11, 12, 0, 0]
+    assert [index.old.find(i) for i in range(1, 5)] == [11, 12, 0, 0]
 
 
 def test_trimming_over_a_carried_copy_gives_the_copy_back() -> None:
     # given entry 2 carried and in the log, and entry 9 carried beyond it
     index = index_of(11, 12, 13)
-    index.put_old(2, 92)
-    index.put_old(9, 99)
+    index.old.put(2, 92)
+    index.old.put(9, 99)
 
     # when the log is trimmed past it
     needless = index.trim(4)
@@ -74,18 +75,9 @@ def test_adopting_bounds_cuts_extends_and_trims() -> None:
     # then what was known before is old, and what is not known is 0
     assert (index.base, index.last) == (9, 10)
     assert [index.find(i) for i in range(1, 11)] == [11, 12, 13, 14, 0, 0, 0, 0, 0, 0]
-    assert list(index.old_indexes) == [1, 2, 3, 4]
+    assert list(index.old.indexes()) == [1, 2, 3, 4]
     index.adopt(9, 8)
     assert (index.base, index.last) == (9, 8)
-
-
-def test_entries_cost_eight_bytes_in_the_log_and_sixteen_behind_it() -> None:
-    index = GroupIndex()
-    index.replace_tail(1, range(1, 10_001))
-    assert index.log.itemsize == 8
-    index.trim(10_001)
-    assert len(index.old_indexes) == len(index.old_locations) == 10_000
-    assert index.old_indexes.itemsize + index.old_locations.itemsize == 16
 
 
 @pytest.mark.parametrize("repeat", [1, 20])
