@@ -88,11 +88,12 @@ class Simulation:
     def __post_init__(self) -> None:
         self.machine = QueueMachine()
         self.index = 0
+        self.planned = 0
         self.chance = Random(self.team.seed)
         self.idle = self.team.consumers
         self.turns: dict[tuple[int, int], tuple[str, int]] = {}
         self.events: list[tuple[int, int, str, int, tuple[Handle, ...]]] = []
-        """Heap: when, and a number of its own; a tenant's turn to send, or ("") what a consumer has done."""
+        """Heap: when, in the order of planning; a tenant's turn to send, or ("") what a consumer has done."""
         self.apply(commands.CreateQueue(QUEUE, "orders", QueueAttributes(visibility_timeout=Millis(43_200_000))))
 
     def run(self) -> Simulation:
@@ -151,7 +152,8 @@ class Simulation:
         return int(self.chance.uniform(0.5, 1.5) * self.team.slow) if delivery.group == NOISY else QUIET_WORK
 
     def plan(self, at: int, tenant: str, turn: int, done: tuple[Handle, ...]) -> None:
-        heappush(self.events, (at, len(self.events) + self.index * 10_000, tenant, turn, done))
+        self.planned += 1
+        heappush(self.events, (at, self.planned, tenant, turn, done))
 
     def send(self, tenant: str, count: int) -> commands.Sent:
         sent = self.apply(commands.Send(QUEUE, count, 1, None, CONTENT, groups=(tenant,) * count))
