@@ -90,7 +90,7 @@ class Judge:
     ) -> tuple[questions.Parcel, ...]:
         """Let those leave that could before the command; which ones could not?"""
         for place, parcel in enumerate(parcels):
-            if not self._departures.could_leave(model, parcel, now):
+            if not self._departures.could_leave(model, parcel, command, now):
                 return parcels[place:]
             self._leave(model, parcel, command, now)
         return ()

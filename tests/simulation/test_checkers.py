@@ -294,6 +294,14 @@ def test_a_move_task_keeps_its_rate():
         hearing.tell(start, commands.MoveStarted(hearing.index + 1), *parcels)
 
 
+def test_a_move_task_takes_the_oldest_first():
+    hearing = Hearing(redrive=None)
+    index = hearing.sent(2)
+    start = commands.StartMove(QUEUE, hearing.dead, 0)
+    with broken_by("a move task takes the oldest first"):
+        hearing.tell(start, commands.MoveStarted(hearing.index + 1), hearing.parcel(1, index, 1))
+
+
 # --- what is told
 
 

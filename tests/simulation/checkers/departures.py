@@ -16,13 +16,15 @@ class Departures:
     name = "only dead letters, and what a move task takes, leave a queue"
     in_order = "messages of a group leave in order"
 
-    def could_leave(self, model: QueueModel, parcel: questions.Parcel, now: int) -> bool:
-        """Whether its message waits, and nothing of its group keeps it back."""
+    def could_leave(self, model: QueueModel, parcel: questions.Parcel, command: Any, now: int) -> bool:
+        """Whether its message waits, and nothing that waits or is in flight keeps it back."""
         queue = model.queues[parcel.queue]
         held = queue.messages.get((parcel.index, parcel.slot))
         if held is None or held.visible_at > now:
             return False
-        return not queue.is_fifo or not _older(queue, held)
+        if queue.is_fifo or _is_dead_letter(queue, held, command, now):
+            return not queue.is_fifo or not _older(queue, held)
+        return not _visible_before(queue, held, now)
 
     def left(self, model: QueueModel, parcel: questions.Parcel, command: Any, now: int) -> int:
         """The task that took it, 0 for none: then it is a dead letter."""
@@ -41,7 +43,7 @@ class Departures:
         if held.visible_at > now:
             raise Violation(self.name, f"{story}, but it is {held.state(now)} until {held.visible_at}")
         self._in_order(queue, held, story)
-        if type(command) is commands.Receive and command.queue == queue.id and queue.is_dead(held, now):
+        if _is_dead_letter(queue, held, command, now):
             if parcel.destination != queue.target:
                 raise Violation(self.name, f"{story} to {parcel.destination}, its dead-letter queue is {queue.target}")
             if queue.is_fifo and held.group in queue.blocked(now):
@@ -54,6 +56,8 @@ class Departures:
                 f"{story} at a {type(command).__name__}, received {held.receive_count} times; its policy is "
                 f"{queue.attributes.redrive} (not before {queue.suspended_until}), no move task runs",
             )
+        if not queue.is_fifo and (older := _visible_before(queue, held, now)):
+            raise Violation("a move task takes the oldest first", f"{story}, but {older} wait, too")
         self._taken(queue, task, parcel, story, now)
         return task.id
 
@@ -91,6 +95,15 @@ class Departures:
                 f"{story}, the {task.taken + 1}th of task {task.id}; {allowed} are allowed, {task.rate} a second since "
                 f"{task.started_at}",
             )
+
+
+def _is_dead_letter(queue: ModelQueue, held: Held, command: Any, now: int) -> bool:
+    """Whether the command is a receive that finds it dead."""
+    return type(command) is commands.Receive and command.queue == queue.id and queue.is_dead(held, now)
+
+
+def _visible_before(queue: ModelQueue, held: Held, now: int) -> list[Key]:
+    return [each.key for each in queue.messages.values() if each.visible_at <= now and each.key < held.key]
 
 
 def _older(queue: ModelQueue, held: Held) -> list[Key]:
