@@ -65,6 +65,10 @@ class ComparedQueues(RuleBasedStateMachine):
             self.ids[place] = QueueId(self.last_id)
         self.apply(commands.CreateQueue(self.ids[place], self.names[place], attributes, (), self.target_of(attributes)))
 
+    def new_messages(self, place: int, groups: tuple[str, ...]) -> commands.Send:
+        """That no queue takes for known."""
+        raise NotImplementedError
+
     def target_of(self, attributes: QueueAttributes) -> Target | None:
         named = attributes.redrive and attributes.redrive.target
         return next((target for target in self.targets if target.name == named), None)
@@ -102,6 +106,7 @@ class ComparedQueues(RuleBasedStateMachine):
 
     @rule(place=places, maximum=st.integers(2, 6), which=st.integers(0, 63))
     def give_some_back_as_if_unseen(self, place: int, maximum: int, which: int) -> None:
+        self.apply(self.new_messages(place, ("a", "a", "b")))
         reply = self.take(place, commands.Receive(self.ids[place], maximum, Millis(1_000)))
         handles = self.handles[place][-len(reply.deliveries) :] if isinstance(reply, Deliveries) else []
         some = tuple(handle for number, handle in enumerate(handles) if which >> number & 1)
@@ -228,7 +233,7 @@ class ComparedQueues(RuleBasedStateMachine):
     @rule(
         place=places,
         states=st.sets(st.sampled_from(STATES)),
-        after=st.integers(-1, 60),
+        after=st.integers(0, 20),
         limit=st.integers(1, 20),
         since=st.integers(0, 60_000),
         until=st.none() | st.integers(0, 60_000),
@@ -236,10 +241,10 @@ class ComparedQueues(RuleBasedStateMachine):
     def look(self, place: int, states: set[str], after: int, limit: int, since: int, until: int | None) -> None:
         earliest = WallMillis(max(0, self.at - since))
         latest = None if until is None else WallMillis(self.at - until)
-        key = after << 16 | 1 if after >= 0 else -1
-        question = questions.Browse(self.ids[place], tuple(sorted(states)), key, limit, earliest, latest)
         queue = self.naive.queues.get(self.ids[place])
         if queue is not None:
+            key = queue.messages[after].key if after < len(queue.messages) else -1
+            question = questions.Browse(self.ids[place], tuple(sorted(states)), key, limit, earliest, latest)
             assert self.ask(question) == naive_looking.browse(queue, question)
             bounds = tuple(sorted({earliest, WallMillis(self.at - since // 2), latest or earliest}))
             census = questions.CensusOf(self.ids[place], bounds, limit % 4)

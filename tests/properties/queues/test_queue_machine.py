@@ -73,12 +73,20 @@ class StandardAgainstNaive(ComparedQueues):
         for _ in each:
             self.take(place, commands.Receive(self.ids[place], maximum, Millis(30_000)))
 
-    @rule(place=places, group=groups, times=st.integers(1, 3), back=st.booleans())
-    def bury(self, place: int, group: str, times: int, back: bool) -> None:
+    @rule(
+        place=places,
+        group=groups,
+        lifetime=lifetimes,
+        times=st.integers(0, 3),
+        back=st.booleans(),
+        later=st.sampled_from([0, 1_000, 6_000]),
+    )
+    def bury(self, place: int, group: str, lifetime: int, times: int, back: bool, later: int) -> None:
         """Send one and receive it so often that it may become a dead letter, which may come back."""
-        self.apply(commands.Send(self.ids[place], 1, 1, None, MESSAGES, (group,)))
+        self.apply(commands.Send(self.ids[place], 1, 1, None, MESSAGES, (group,), lifetimes=(lifetime,)))
         for _ in range(times):
             self.take(place, commands.Receive(self.ids[place], 12, Millis(0)))
+        self.tick(later)
         if back and self.naive.outbox:
             self.apply(commands.Shipped((), ((self.naive.outbox[-1].number, GONE),)))
             self.take(place, commands.Receive(self.ids[place], 12, Millis(1_000)))
@@ -115,8 +123,11 @@ class StandardAgainstNaive(ComparedQueues):
         send = commands.Send(self.ids[other], 2, size, None, MESSAGES, groups=("a", ""))
         self.apply(commands.Exchange(send.queue, send, commands.Delete(self.ids[place], tuple(handles[:2]))))
 
+    def new_messages(self, place: int, groups: tuple[str, ...]) -> commands.Send:
+        return commands.Send(self.ids[place], len(groups), 1, None, MESSAGES, groups)
 
-@pytest.mark.parametrize(("chunk", "examples"), [(4, 200), (1024, 20)])
+
+@pytest.mark.parametrize(("chunk", "examples"), [(4, 150), (1024, 20)])
 def test_standard_queues_behave_as_the_naive_model_says(
     chunk: int, examples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
