@@ -37,7 +37,6 @@ REQUIRED = (
     "message moved home",
     "move task completed",
     "move task failed",
-    "move task cancelled",
 )
 
 

@@ -18,6 +18,7 @@ from broker.domain.queues import commands as queues
 from broker.domain.queues import model
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
+from broker.services.carrying import CarryingSettings
 from broker.storage.settings import StorageSettings
 from tests.simulation import faults, workload
 from tests.simulation.client import Change, Client, Pause
@@ -33,6 +34,7 @@ QUEUE = QueueId(1)
 _PLAN = Plan(
     rates=faults.Rates(),
     load=workload.Load(),
+    carrying=CarryingSettings(),
     raft=RaftConfig(),
     replica=ReplicaSettings(snapshot_after_entries=50, keep_behind_snapshot=5),
     storage=StorageSettings(segment_bytes=65_536, cache_bytes=65_536),

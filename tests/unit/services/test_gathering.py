@@ -10,13 +10,15 @@ import pytest
 from broker.base.errors import InvalidArgument, OverLimit, QueueNotFound, Unavailable
 from broker.base.ids import GroupId
 from broker.base.instants import Millis
-from broker.domain.queues.commands import Receive
+from broker.domain.queues.commands import PurgeQueue, Receive
 from broker.domain.queues.model import PER_MESSAGE_GROUP, Message
 from broker.machine.envelope import RequestId
 from broker.services.administering import AttributeChanges
 from broker.services.assembly import Services
+from broker.services.gathering import MANY, NEAR_WAIT
 from broker.services.outgoing import Outgoing, OutgoingMessage, pack
 from broker.services.receiving import ReceiveAnswer
+from broker.services.striping import ROUND_ALL
 from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import soon, started
 from tests.unit.services.striped import (
@@ -120,6 +122,50 @@ async def test_too_many_in_flight_in_one_stripe_leaves_the_others_open() -> None
     assert sorted(taken) == [[b"1"], [b"2"]]
     with pytest.raises(OverLimit):
         await receive(cluster, services, most=1)
+
+
+async def busy_node() -> tuple[FakeCluster, dict[str, Services]]:
+    """A stream on a-0 has just taken many messages from stripe 1, which a-0 leads; stripe 2 is led elsewhere."""
+    cluster, services = await spread_queue(stripes=2)
+    await services["a-0"].queues.replay("orders", SESSION, 0, None, soon(cluster))
+    await send_into(cluster, services["a-0"], 1, *([b"near"] * (MANY * 20)))
+    await send_into(cluster, services["a-0"], 2, b"far")
+    assert bodies(await receive(cluster, services["a-0"], number=2, most=MANY)) == [b"near"] * MANY
+    return cluster, services
+
+
+async def test_a_node_that_finds_many_near_messages_keeps_to_them_but_starves_nobody() -> None:
+    cluster, services = await busy_node()
+    cluster.calls.clear()
+
+    taken = [
+        await receive(cluster, services["a-0"], number=number, most=MANY) for number in range(3, 3 + ROUND_ALL * 2)
+    ]
+
+    assert [answer for answer in taken if bodies(answer) == [b"far"]]
+    assert len(cluster.calls) <= 2  # not even asked the other times
+
+
+async def test_a_busy_node_that_finds_nothing_near_looks_elsewhere_after_a_moment() -> None:
+    cluster, services = await busy_node()
+    cluster.proposals.clear()
+    cluster.apply_command(GroupId(1), "queues", PurgeQueue(place_of(cluster).id))
+    assert await receive(cluster, services["a-0"], number=3, most=MANY) == ReceiveAnswer([], False)
+
+    waiting = asyncio.gather(services["a-0"].queues.wait_for_messages("orders", Millis(5_000), soon(cluster)))
+    await cluster.polls(1)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    cluster.clock.advance(NEAR_WAIT)
+    assert await waiting == [True]
+    assert bodies(await receive(cluster, services["a-0"], number=3, most=MANY)) == [b"far"]
+
+
+async def test_a_receive_that_is_no_streams_looks_everywhere_however_busy_its_node() -> None:
+    cluster, services = await busy_node()
+    cluster.apply_command(GroupId(1), "queues", PurgeQueue(place_of(cluster).id))
+    assert bodies(await receive(cluster, services["a-0"])) == [b"far"]
 
 
 # --- waiting
