@@ -33,14 +33,14 @@ from loadtest.frames import FrameSender, encoded_messages
 
 BODY = secrets.token_bytes(1024)
 FRAME_MESSAGES = 100
-SENDERS = 8
-FRAMES_OUTSTANDING = 8
+SENDERS = 16
+FRAMES_OUTSTANDING = 4
 """Of each sender."""
 PRODUCERS = 4
 CONFIRMATIONS_OUTSTANDING = 64
 """Of each producer, which is handed its messages one by one."""
-CONSUMERS = 4
-PREFETCH = 1_000
+CONSUMERS = 16
+PREFETCH = 500
 STRIPES = 4
 TARGET = 1.2
 LOCATE_SECONDS = 10.0

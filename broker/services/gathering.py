@@ -18,7 +18,7 @@ import msgspec
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, OverLimit, QueueNotFound, ServiceError
 from broker.base.ids import GroupId, QueueId
-from broker.base.instants import SECOND, Millis
+from broker.base.instants import SECOND, Clock, Millis
 from broker.domain.directory.commands import Resource
 from broker.domain.queues.questions import KnowsAttempt
 from broker.machine.envelope import RequestId
@@ -45,6 +45,12 @@ RESERVE = Millis(500)
 """Of the time until the deadline, what is left for a look after a wait."""
 MAX_SESSIONS = 100_000
 """Sessions that are known to have been opened here."""
+MANY = 32
+"""Messages in one look after which this node keeps to the stripes that it leads: going elsewhere costs the more, the
+more there is, and others are at work there."""
+BUSY_TIME = Millis(100)
+"""How long it does so after such a look, unless the stripes here are found empty for NEAR_WAIT."""
+NEAR_WAIT = Millis(20)
 
 
 class RecallRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -61,6 +67,29 @@ class OwnWaitRequest(msgspec.Struct, frozen=True, array_like=True):
     queue: QueueId
 
 
+class Busy:
+    """Of which queues this node finds many messages in the stripes that it leads itself."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[QueueId, Millis] = {}
+
+    def found_many(self, queue: QueueId) -> None:
+        self._until[queue] = Millis(self._clock.monotonic() + BUSY_TIME)
+
+    def is_busy(self, queue: QueueId) -> bool:
+        until = self._until.get(queue)
+        if until is None:
+            return False
+        if until > self._clock.monotonic():
+            return True
+        self.rest(queue)
+        return False
+
+    def rest(self, queue: QueueId) -> None:
+        self._until.pop(queue, None)
+
+
 class Gathering:
     def __init__(self, groups: Groups, routing: Routing, turns: Turns, receiving: Receiving) -> None:
         self._groups = groups
@@ -69,6 +98,7 @@ class Gathering:
         self._turns = turns
         self._opened: OrderedDict[bytes, None] = OrderedDict()
         """Sessions whose numbers, this node knows, have not been used before."""
+        self._busy = Busy(groups.clock)
         self._receiving = UseCase("queues.receive", ReceiveRequest, ReceiveAnswer, receiving.receive)
         self._waiting = UseCase("queues.wait", WaitRequest, WaitAnswer, receiving.wait)
         self._replaying = UseCase("queues.replay", ReplayRequest, ReplayAnswer, receiving.replay)
@@ -94,8 +124,9 @@ class Gathering:
                 wanted = make(QueueId(resource.id), own)
                 if not resource.stripes and not resource.draining:
                     return await self._locator.on_leader(resource.group, self._receiving, wanted, deadline)
-                retried = request is not None and own.session not in self._opened
-                return await self._from_stripes(resource, wanted, retried, deadline)
+                stream = own.session in self._opened
+                retried = request is not None and not stream
+                return await self._from_stripes(resource, wanted, stream, retried, deadline)
 
             return await self._routing.found(name, gather, deadline)
 
@@ -112,9 +143,15 @@ class Gathering:
             if not resource.stripes and not resource.draining:
                 request = WaitRequest(QueueId(resource.id), self._left(until))
                 return (await self._locator.on_leader(resource.group, self._waiting, request, deadline)).visible
+            queue, stripes = QueueId(resource.id), stripes_to_read(resource)
+            here = self._turns.led_here(stripes)
+            if here and self._busy.is_busy(queue):
+                if await self._visible(resource, here, min(wait, NEAR_WAIT), deadline):
+                    return True
+                self._busy.rest(queue)
             while True:
                 left = self._left(until)
-                if await self._visible(resource, stripes_to_read(resource), min(left, SLICE), deadline):
+                if await self._visible(resource, stripes, min(left, SLICE), deadline):
                     return True
                 if left <= SLICE:
                     return False
@@ -141,9 +178,10 @@ class Gathering:
     # --- one look after the other
 
     async def _from_stripes(
-        self, resource: Resource, wanted: ReceiveRequest, retried: bool, deadline: Millis
+        self, resource: Resource, wanted: ReceiveRequest, stream: bool, retried: bool, deadline: Millis
     ) -> ReceiveAnswer:
-        """``retried``: it may be, so that some stripe has answered it."""
+        """``stream``: one that has been opened here, and comes again when it finds nothing. ``retried``: it may be, so
+        that some stripe has answered it."""
         queue, stripes = wanted.queue, stripes_to_read(resource)
         at_once = msgspec.structs.replace(wanted, wait=Millis(0))
         if retried or wanted.attempt:
@@ -155,7 +193,8 @@ class Gathering:
         if wait is None:
             wait = await self._locator.on_leader(resource.group, self._asking, OwnWaitRequest(queue), deadline)
         until = min(Millis(self._groups.clock.monotonic() + wait), Millis(deadline - RESERVE))
-        order = self._turns.to_receive(queue, stripes)
+        near = stream and self._busy.is_busy(queue)
+        order = self._turns.to_receive(queue, stripes, near)
         if wanted.attempt:  # such a receive is carried out also where nothing is visible, and uses the number up
             order = await self._visible(resource, order, Millis(0), deadline)
         while True:
@@ -190,6 +229,8 @@ class Gathering:
                 trouble = error
                 continue
             if answer.used:
+                if len(answer.messages) >= MANY and self._groups.leads(group):
+                    self._busy.found_many(wanted.queue)
                 return answer
             empty = True
         if over is not None:

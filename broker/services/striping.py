@@ -66,18 +66,23 @@ class Turns:
         """One that this node leads, if any; otherwise one that somebody is known to lead, if any."""
         groups = self._groups
         turn = _next(self._sends, queue)
-        likely = [stripe for stripe in stripes if groups.leads(stripe)]
+        likely = self.led_here(stripes)
         likely = likely or [stripe for stripe in stripes if groups.leader_of(stripe) is not None] or list(stripes)
         return likely[turn % len(likely)]
 
-    def to_receive(self, queue: QueueId, stripes: Sequence[GroupId]) -> list[GroupId]:
-        """All, in the order in which to look for messages."""
+    def to_receive(self, queue: QueueId, stripes: Sequence[GroupId], near: bool = False) -> list[GroupId]:
+        """In the order in which to look for messages: all, or, most times, if ``near``, those that this node leads."""
         turn = _next(self._receives, queue)
         if turn % ROUND_ALL == ROUND_ALL - 1:
             return _turned(stripes, turn // ROUND_ALL)
-        here = [stripe for stripe in stripes if self._groups.leads(stripe)]
+        here = self.led_here(stripes)
+        if near and here:
+            return _turned(here, turn)
         elsewhere = [stripe for stripe in stripes if stripe not in here]
         return _turned(here, turn) + _turned(elsewhere, turn)
+
+    def led_here(self, stripes: Sequence[GroupId]) -> list[GroupId]:
+        return [stripe for stripe in stripes if self._groups.leads(stripe)]
 
 
 def summed(resource: Resource, found: Sequence[Description]) -> Description:
