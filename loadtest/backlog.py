@@ -29,7 +29,7 @@ BACKLOG, EMPTY, SINGLES, CLIENTS, EXPIRING = "backlog", "empty", "singles", "cli
 VISIBILITY_SECONDS = 600.0
 RETENTION_SECONDS = 60.0
 WARM_UP = 200_000
-"""Messages that fill the caches, whose size is bounded, with entries of the same kind."""
+"""Messages that fill the caches, whose size is bounded, and make the queue's leader know what leading it takes."""
 SAMPLES = 8
 COSTED = 50_000
 ROUNDS = 3
@@ -138,7 +138,7 @@ class Backlog:
 
     async def _memory(self, queue: str, count: int, per_frame: int) -> None:
         """Growth of the resident memory of each node while the queue grows, without what is in the caches at once."""
-        await self._filling.fill(EMPTY, WARM_UP, per_frame)
+        await self._filling.fill(queue, WARM_UP, per_frame)
         samples: dict[str, list[tuple[int, int]]] = {node: [] for node in self._cluster.nodes}
         async with watching(self._cluster) as watched:
             for part in range(SAMPLES + 1):
@@ -148,7 +148,10 @@ class Backlog:
                 for node, size in resident_by(self._cluster.pids()).items():
                     samples[node].append((part * (count // SAMPLES), size))
         growth = {node: growth_per_item(found) for node, found in samples.items()}
-        sizes = ", ".join(f"{node} {found[0][1] >> 20} to {found[-1][1] >> 20} MiB" for node, found in samples.items())
+        sizes = ", ".join(
+            f"{node} {growth[node]:.1f} bytes ({found[0][1] >> 20} to {found[-1][1] >> 20} MiB)"
+            for node, found in samples.items()
+        )
         how = "one by one" if per_frame == 1 else f"in frames of {per_frame}"
         self._note(Figure(f"memory of each of {count:,} messages, {how}", max(growth.values()), 32.0, "bytes", sizes))
         self._note_pause(f"{count:,} messages sent {how}", watched)
