@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
 from broker.base.ids import Index, NodeId
@@ -16,6 +17,10 @@ from broker.telemetry import logs
 _log = logs.get(__name__)
 _SYNC_EVERY = 1024 * 1024
 """Bytes of received entries staged before the disk must have confirmed them: bounds the memory of a transfer."""
+
+_REST = 9
+"""After each piece that it sends, a transfer rests so many times as long as the piece took to make: who catches up can
+wait, clients cannot. On a busy machine making one takes longer, and so does the rest."""
 
 
 class Host(Protocol):
@@ -84,9 +89,12 @@ class Snapshots:
 
     async def _send(self, job: inputs.SendSnapshot) -> None:
         async def pieces() -> AsyncIterator[bytes]:
+            begun = microseconds()
             for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
+                made_in = microseconds() - begun
                 yield piece
-                await asyncio.sleep(0)
+                await asyncio.sleep(made_in * _REST / 1_000_000)
+                begun = microseconds()
 
         ok = False
         try:

@@ -20,6 +20,8 @@ DUMP = 0
 ENTRIES = 1
 _ENTRIES_PIECE = 256 * 1024
 """Bytes of entry data gathered into one piece."""
+_LOOKED_FOR = 4_096
+"""Entries looked for in one step."""
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, array_like=True):
@@ -44,21 +46,24 @@ def decode_header(data: bytes) -> SnapshotHeader:
 def outgoing(
     store: Store, group: GroupId, dump: Iterable[bytes], live: Iterable[tuple[Index, Index]]
 ) -> Iterator[bytes]:
-    """All pieces in order. Lazy: each step reads at most one piece's worth from the log."""
+    """All pieces in order. Lazy: each step looks for at most one piece's worth in the log. Where little is left of what
+    was live, a piece may be empty."""
     for piece in dump:
         yield bytes([DUMP]) + piece
     gathered: list[Entry] = []
-    size = 0
+    size = looked_for = 0
     for first, last in live:
-        for index in range(first, last + 1):
-            entry = store.read_one(group, Index(index))
-            if entry is None:
-                continue
-            gathered.append(entry)
-            size += len(entry.data) + 32
-            if size >= _ENTRIES_PIECE:
+        index = first
+        while index <= last:
+            stop = Index(min(last, index + _LOOKED_FOR - looked_for - 1))
+            entries, beyond = store.read_kept(group, index, stop, _ENTRIES_PIECE - size)
+            looked_for += beyond - index
+            index = beyond
+            gathered += entries
+            size += sum([len(entry.data) for entry in entries])
+            if size >= _ENTRIES_PIECE or looked_for >= _LOOKED_FOR:
                 yield bytes([ENTRIES]) + _encoder.encode(gathered)
-                gathered, size = [], 0
+                gathered, size, looked_for = [], 0, 0
     if gathered:
         yield bytes([ENTRIES]) + _encoder.encode(gathered)
 

@@ -58,6 +58,39 @@ class Entries:
         location = places.find(index) if in_log else places.old.find(index)
         return self._reader.entries([location], group, index)[0] if location else None
 
+    def kept(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> tuple[list[Entry], Index]:
+        """Those from ``first`` to ``last`` that are there, in the log or behind it, as far as about ``max_bytes`` go;
+        and the index to go on from. Raises DataCorrupt."""
+        tail = self.tail(group)
+        in_files = tail.recent_first - 1 if not tail.resets and not self.carried else 0
+        found: list[Entry] = []
+        size = 0
+        index = first
+        while index <= last and size < max_bytes:
+            locations = self._locations(group, index, min(last, in_files), max_bytes - size)
+            if locations:
+                entries = self._reader.entries(locations, group, index)
+            else:
+                entry = self.one(group, index)
+                entries = [] if entry is None else [entry]
+            index = Index(index + max(len(locations), 1))
+            found += entries
+            size += sum([len(entry.data) for entry in entries])
+        return found, index
+
+    def _locations(self, group: int, first: int, last: int, max_bytes: int) -> list[int]:
+        """Of consecutive entries from ``first`` that are in the files, as far as ``max_bytes`` may go."""
+        find = self._books.group(group).index.find
+        locations: list[int] = []
+        size = 0
+        for index in range(first, last + 1):
+            location = find(index)
+            if not location or size >= max_bytes:
+                break
+            locations.append(location)
+            size += self._typical_size(location)
+        return locations
+
     def range(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:
         """Raises DataCorrupt."""
         tail = self.tails.get(group)

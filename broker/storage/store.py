@@ -272,6 +272,11 @@ class Store:
         """An entry of the log, or an older one that is still live; None when there is none. Raises DataCorrupt."""
         return self._entries.one(group, index)
 
+    def read_kept(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> tuple[list[Entry], Index]:
+        """As ``read_one`` of all from ``first`` to ``last``, leaving out those that are gone: about ``max_bytes`` of
+        data; and the index to go on from. Raises DataCorrupt."""
+        return self._entries.kept(group, first, last, max_bytes)
+
     def term_at(self, group: GroupId, index: Index) -> Term | None:
         """Of an entry of the log, of the one just before it, or of the snapshot's last."""
         tail = self._entries.tails.get(group)
