@@ -104,12 +104,18 @@ class ComparedQueues(RuleBasedStateMachine):
         for _ in range(times):
             self.take(place, commands.Receive(self.ids[place], maximum, timeout))
 
-    @rule(place=places, maximum=st.integers(2, 6), which=st.integers(0, 63))
-    def give_some_back_as_if_unseen(self, place: int, maximum: int, which: int) -> None:
-        self.apply(self.new_messages(place, ("a", "a", "b")))
+    @rule(place=places, maximum=st.integers(6, 12), firsts=st.booleans())
+    def give_some_back_as_if_unseen(self, place: int, maximum: int, firsts: bool) -> None:
+        """Of every message group the first that was received, or all the others."""
+        group = f"group-{self.index}"
+        self.apply(self.new_messages(place, (group, group, group)))
         reply = self.take(place, commands.Receive(self.ids[place], maximum, Millis(1_000)))
-        handles = self.handles[place][-len(reply.deliveries) :] if isinstance(reply, Deliveries) else []
-        some = tuple(handle for number, handle in enumerate(handles) if which >> number & 1)
+        some: tuple[Handle, ...] = ()
+        met: set[str] = set()
+        for each in reply.deliveries if isinstance(reply, Deliveries) else ():
+            if (each.group not in met) == firsts:
+                some += (Handle(each.index, each.slot, each.receipt),)
+            met.add(each.group)
         if some:
             zeros = (Millis(0),) * len(some)
             self.apply(commands.ChangeVisibility(self.ids[place], some, zeros, uncounted=True))
