@@ -36,6 +36,8 @@ class ReplicaSettings(msgspec.Struct, frozen=True):
     snapshot_after_bytes: int = 64 * 1024 * 1024
     keep_behind_snapshot: int = 5_000
     """Entries that stay readable as log behind a snapshot, for followers that are a little slow."""
+    keep_for_followers: int = 100_000
+    """So many at most while a follower that is there needs them, or the snapshot on its way to it ends before them."""
     tick_spacing: Millis = Millis(10)
 
 
@@ -69,6 +71,8 @@ class Replica:
         self._tick_index: Index | None = None
         self._tick_not_before = Millis(0)
         self._snapshot_under_way = False
+        self._transfers: dict[NodeId, Index] = {}
+        """Up to where the last snapshot reaches that was sent to a follower, under this leadership."""
         self._bytes_since_mark = 0
         self._installing: SnapshotMark | None = None
         if mark.index:
@@ -148,7 +152,7 @@ class Replica:
         self._snapshot_under_way = False
         if job.mark.index <= self._mark.index or self._installing is not None:
             return
-        keep_from = Index(max(self.raft.first_index, job.mark.index + 1 - self._settings.keep_behind_snapshot))
+        keep_from = self._keep_from(job.mark.index)
         self._mark = job.mark
         self._store.stage_snapshot_mark(self.group, job.mark, name)
         self._store.retain(self.group, job.mark.index, live, keep_from)
@@ -212,6 +216,7 @@ class Replica:
         elif not leads and self._leading_from is not None:
             self._leading_from = None
             self._tick_index = None
+            self._transfers.clear()
             self._abandon_callers(out)
         out.role_changes.append((self.group, change))
 
@@ -311,7 +316,19 @@ class Replica:
         )
 
     def _send_snapshot(self, peer: NodeId) -> SendSnapshot:
-        return SendSnapshot(self.group, peer, self._here(), self.machine.dump(), self.machine.live_entries())
+        mark = self._here()
+        self._transfers[peer] = mark.index
+        return SendSnapshot(self.group, peer, mark, self.machine.dump(), self.machine.live_entries())
+
+    def _keep_from(self, covered: Index) -> Index:
+        """Where the log may begin behind a new snapshot. A follower that is catching up finds the rest of its way, or
+        it would need one snapshot after the other while clients write."""
+        keep = covered + 1 - self._settings.keep_behind_snapshot
+        for peer, progress in self.raft.progress().items():
+            if progress.recently_active:
+                reached = max(progress.matched, self._transfers.get(peer, Index(0)))
+                keep = min(keep, max(reached, covered - self._settings.keep_for_followers) + 1)
+        return Index(max(self.raft.first_index, keep))
 
     def _here(self) -> SnapshotMark:
         mark = self.raft.mark_at(self.applied)

@@ -10,6 +10,7 @@ from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
 from broker.base.ids import Index, NodeId
+from broker.base.limits import MIB
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
 from broker.telemetry import logs
@@ -21,6 +22,8 @@ _SYNC_EVERY = 1024 * 1024
 _REST = 9
 """After each piece that it sends, a transfer rests so many times as long as the piece took to make: who catches up can
 wait, clients cannot. On a busy machine making one takes longer, and so does the rest."""
+_BYTES_PER_SECOND = 32 * MIB
+"""A transfer is not faster than this: the receiver has to write it all to the disk on which others wait."""
 
 
 class Host(Protocol):
@@ -93,7 +96,7 @@ class Snapshots:
             for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
                 made_in = microseconds() - begun
                 yield piece
-                await asyncio.sleep(made_in * _REST / 1_000_000)
+                await asyncio.sleep(max(made_in * _REST / 1_000_000, len(piece) / _BYTES_PER_SECOND))
                 begun = microseconds()
 
         ok = False

@@ -79,6 +79,8 @@ class Node:
         self.now = 10_000
         self.wall = 1_700_000_000_000
         self.rooms: list[AlarmMachine] = []
+        self.jobs: list[inputs.SnapshotJob | inputs.SendSnapshot] = []
+        """Of the turns with peers."""
         self.open()
 
     def open(self) -> None:
@@ -129,14 +131,17 @@ class Node:
         self.handle(inputs.Stand(GROUP))
         self.settle_with_peers()
 
-    def settle_with_peers(self) -> list[inputs.Answer]:
-        """As ``settle``, with peers that agree to everything and have everything on disk at once."""
+    def settle_with_peers(self, lagging: NodeId | None = None) -> list[inputs.Answer]:
+        """As ``settle``, with peers that agree to everything and have everything on disk at once; but the one that is
+        ``lagging`` only says that it lives."""
         answers: list[inputs.Answer] = []
         turn = self.turn()
         while True:
             answers += turn.answers
+            self.jobs += turn.jobs
             for peer, messages in turn.frames.items():
-                agreed = [(group, _agreement(message)) for group, message in messages if type(message) in _AGREEMENTS]
+                answered = [Heartbeat] if peer == lagging else _AGREEMENTS
+                agreed = [(group, _agreement(message)) for group, message in messages if type(message) in answered]
                 self.handle(inputs.FrameArrived(peer, agreed))
             if turn.batch is not None:
                 turn = self.sync(turn.batch)

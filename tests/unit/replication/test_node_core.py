@@ -184,6 +184,26 @@ def test_a_snapshot_shortens_the_log_and_is_what_a_restart_begins_with():
     assert node.rooms[-1].told == list(range(6))
 
 
+@pytest.mark.parametrize(("lagging", "kept_for_it", "first"), [(None, 20, 11), ("c", 20, 2), ("c", 7, 6)])
+def test_the_log_is_kept_for_a_follower_that_is_there_but_not_without_bound(lagging, kept_for_it, first):
+    # given a leader whose other follower has nothing yet
+    settings = ReplicaSettings(snapshot_after_entries=12, keep_behind_snapshot=2, keep_for_followers=kept_for_it)
+    node = Node(members=OTHERS, settings=settings)
+    node.lead_with_peers()
+    # when a snapshot is written
+    for number in range(11):
+        node.handle(node.proposal(number, token=number + 1))
+        node.pass_time(100)
+        node.core.wake(node.at())
+        node.settle_with_peers(lagging)
+    (job,) = node.jobs
+    assert job.mark.index == 12
+    node.handle(inputs.SnapshotWritten(job, written(node, job), list(job.live)))
+    node.settle_with_peers(lagging)
+    # then the log begins where that follower needs it, or as many entries behind as it may
+    assert node.core.replicas[GROUP].raft.first_index == first
+
+
 def test_snapshots_of_two_groups_that_fall_due_together_are_written_one_after_the_other():
     # given two groups with as many entries each
     node = leading_node(ReplicaSettings(snapshot_after_entries=5))
