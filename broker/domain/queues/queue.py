@@ -25,7 +25,7 @@ from broker.domain.queues.picking import Picking
 from broker.domain.queues.returned import Columns, Row, columns_of
 from broker.domain.queues.visibility import InFlight
 
-MAX_EXPIRED_AT_ONCE = 10_000
+MAX_EXPIRED_AT_ONCE = 2_000
 """Messages of named groups, or with lifetimes, that one step lets expire; the next step comes at once."""
 
 Came = dict[str, tuple[MessageGroup, int]]
