@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from broker.base.ids import Index, Term
 from broker.raft.types import Entry, SnapshotMark
 from broker.storage.operations import Append
@@ -15,6 +17,8 @@ from broker.storage.term_runs import TermRuns
 
 _ENTRY_OVERHEAD = 120
 """Bytes of memory that an entry costs beyond its data."""
+_SPAN_ENTRIES = 256
+"""Entries that go together, at most, unless they came together."""
 
 
 class Tail:
@@ -52,14 +56,24 @@ class Tail:
         return found
 
 
+class _Span(msgspec.Struct, gc=False):
+    """Entries of one tail up to ``last`` that may go, behind those that went before."""
+
+    tail: Tail
+    last: int
+    entries: int
+
+
 class Cache:
     """Memory of all tails together. Entries that are not durable yet stay, whatever the limit."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._bytes = 0
-        self._held: deque[tuple[Tail, Append]] = deque()
-        """Durable, in the order in which they may go."""
+        self._spans: deque[_Span] = deque()
+        """Durable, in the order in which they may go. Whoever appends one entry at a time must not make an object for
+        each of them: the collector looks at every one."""
+        self._newest: dict[Tail, _Span] = {}
 
     @property
     def bytes(self) -> int:
@@ -77,17 +91,28 @@ class Cache:
         tail.recent_first = min(tail.recent_first, first)
         for append in under_way:
             append.last = min(append.last, first - 1)
-        for holder, append in self._held:
-            if holder is tail:
-                append.last = min(append.last, first - 1)
+        for span in self._spans:
+            if span.tail is tail:
+                span.last = min(span.last, first - 1)
+        self._newest.pop(tail, None)
 
     def may_go(self, tail: Tail, append: Append) -> None:
-        self._held.append((tail, append))
+        entries = len(append.offsets)
+        newest = self._newest.get(tail)
+        if newest is not None and newest.entries + entries <= _SPAN_ENTRIES:
+            newest.last = append.last
+            newest.entries += entries
+        else:
+            newest = self._newest[tail] = _Span(tail, append.last, entries)
+            self._spans.append(newest)
 
     def shrink(self) -> None:
-        while self._bytes > self._limit and self._held:
-            tail, append = self._held.popleft()
-            count = append.last - tail.recent_first + 1
+        while self._bytes > self._limit and self._spans:
+            span = self._spans.popleft()
+            tail = span.tail
+            if self._newest.get(tail) is span:
+                del self._newest[tail]
+            count = span.last - tail.recent_first + 1
             if count > 0:
                 self._bytes -= _cost(tail.recent[:count])
                 del tail.recent[:count]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from broker.base.ids import Index
 from broker.storage.store import StorageSettings
 from tests.unit.storage.small_store import GROUP, OTHER, commit, entries, entry, log_of, mark_at, new_disk, open_store
@@ -106,3 +108,38 @@ def test_making_room_spares_the_replacement_of_entries_that_may_go() -> None:
     # then what is durable has gone from memory, and the replacement has not
     assert store.stats().cached_bytes == sum(len(e.data) + 120 for e in [*entries(5, 6), *entries(1, 20)])
     assert log_of(store) == [*entries(1, 4), *entries(5, 6, term=2)]
+
+
+def test_entries_in_memory_are_nothing_for_the_collector_to_look_at() -> None:
+    # given room for all entries of two groups that take turns
+    store = open_store(new_disk(), StorageSettings(segment_bytes=1_000_000, cache_bytes=10_000_000))
+    gc.collect()
+    before = len(gc.get_objects())
+
+    # when each comes in a batch of its own
+    for index in range(1, 1_001):
+        for group in (GROUP, OTHER):
+            store.stage_entries(group, entries(index, index))
+            commit(store)
+    assert store.seal() is None
+
+    # then the collector has few objects more
+    gc.collect()
+    assert len(gc.get_objects()) < before + 100
+    assert log_of(store) == entries(1, 1_000)
+
+
+def test_entries_that_came_one_by_one_leave_memory_little_by_little() -> None:
+    # given room for 300 entries
+    size = len(entry(1).data) + 120
+    store = open_store(new_disk(), StorageSettings(segment_bytes=1_000_000, cache_bytes=300 * size))
+
+    # when 2,000 come one by one
+    for index in range(1, 2_001):
+        store.stage_entries(GROUP, entries(index, index))
+        commit(store)
+        assert store.seal() is None
+
+    # then some hundred are in memory, and all are found
+    assert 0 < store.stats().cached_bytes <= 300 * size
+    assert log_of(store) == entries(1, 2_000)
