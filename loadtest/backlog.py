@@ -103,14 +103,18 @@ class Backlog:
             await asyncio.sleep(SETTLE_SECONDS)
             clients.begin()
             await asyncio.sleep(BASELINE_SECONDS)
-            before = clients.end()
+            alone = clients.end()
             begun = time.monotonic()
             await self._started(follower)
             ready = time.monotonic() - begun
             clients.begin()
             await self._caught_up()
             during = clients.end()
-        self._note_slowed(before, during, ready)
+            await asyncio.sleep(SETTLE_SECONDS)
+            clients.begin()
+            await asyncio.sleep(BASELINE_SECONDS)
+            after = clients.end()
+        self._note_slowed(alone, during, after, ready)
         self._note_pause(f"a follower that missed {self._messages:,} catches up", watched)
 
     async def purge(self) -> None:
@@ -182,14 +186,18 @@ class Backlog:
     def _held(self) -> int:
         return self._messages + self._singles
 
-    def _note_slowed(self, before: Stretch, during: Stretch, ready: float) -> None:
+    def _note_slowed(self, alone: Stretch, during: Stretch, after: Stretch, ready: float) -> None:
+        """Against afterwards: then, too, three nodes do the work, on the same machine."""
         detail = (
-            f"{before.rate:,.0f} messages/s before, {during.rate:,.0f} during {during.seconds:.1f} s; the node was "
-            f"ready after {ready:.1f} s"
+            f"{alone.rate:,.0f} messages/s with two nodes, {during.rate:,.0f} during {during.seconds:.1f} s, "
+            f"{after.rate:,.0f} after; the node was ready after {ready:.1f} s"
         )
-        self._note(Figure("catching up slows clients by", -more_than(before.rate, during.rate), 20.0, "%", detail))
-        detail = f"p50 {before.p50:.1f} to {during.p50:.1f} ms, p99 {before.p99:.1f} to {during.p99:.1f} ms"
-        self._note(Figure("its p99 grows by", more_than(before.p99, during.p99), 20.0, "%", detail))
+        self._note(Figure("catching up slows clients by", -more_than(after.rate, during.rate), 20.0, "%", detail))
+        detail = (
+            f"p50 {alone.p50:.1f}, {during.p50:.1f}, {after.p50:.1f} ms; p99 {alone.p99:.1f}, {during.p99:.1f}, "
+            f"{after.p99:.1f} ms"
+        )
+        self._note(Figure("its p99 grows by", more_than(after.p99, during.p99), 20.0, "%", detail))
 
     def _note_pause(self, what: str, watched: Watched) -> None:
         self._note(pause_figure(what, watched))
