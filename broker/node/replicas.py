@@ -74,7 +74,7 @@ class Replicas:
         for group in groups:
             if me in group.replicas or group.id in self.store.groups():
                 self.core.open_group(group.id, group.replicas, at)
-        self.engine = Engine(self.core, self.store, clock, scope, EngineSettings(fsync=settings.fsync), fail)
+        self.engine = Engine(self.core, self.store, clock, scope, _engine_settings(settings), fail)
         self.groups = LocalGroups(self.engine, self.store, registry)
         self.mesh = Mesh(
             cluster=settings.cluster,
@@ -118,6 +118,10 @@ def _replica_settings(settings: NodeSettings) -> ReplicaSettings:
     return ReplicaSettings(
         snapshot_after_bytes=settings.snapshot_after_bytes, snapshot_after_entries=settings.snapshot_after_entries
     )
+
+
+def _engine_settings(settings: NodeSettings) -> EngineSettings:
+    return EngineSettings(fsync=settings.fsync, transfer_bytes_per_second=settings.transfer_bytes_per_second)
 
 
 def _mesh_settings(settings: NodeSettings) -> MeshSettings:

@@ -16,7 +16,7 @@ import msgspec
 
 from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
-from broker.base.limits import DEFAULT_DATA_GROUPS, NAME_MAX_LENGTH
+from broker.base.limits import DEFAULT_DATA_GROUPS, MIB, NAME_MAX_LENGTH
 
 ENVIRONMENT_PREFIX = "BROKER_"
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -55,6 +55,8 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_bytes: int = 64 * 1024 * 1024
     snapshot_after_bytes: int = 64 * 1024 * 1024
     snapshot_after_entries: int = 50_000
+    transfer_bytes_per_second: int = 16 * 1024 * 1024
+    """How fast a snapshot travels to a node that was away for long."""
     heartbeat_ms: int = 100
     election_timeout_ms: int = 700
     """A follower that hears nothing stands after a random time between this and 12/7 of it."""
@@ -143,6 +145,10 @@ def _check(settings: NodeSettings) -> None:
         )
     if not 1 <= settings.groups <= 1000:
         raise InvalidArgument(f"groups is {settings.groups}; it must be 1-1000")
+    if settings.transfer_bytes_per_second < MIB:
+        raise InvalidArgument(
+            f"transfer_bytes_per_second is {settings.transfer_bytes_per_second}; it must be {MIB} or more"
+        )
     tls = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
     if any(tls) and not all(tls):
         raise InvalidArgument("tls_certificate, tls_key and tls_ca belong together: set all three or none")

@@ -39,6 +39,8 @@ class EngineSettings(msgspec.Struct, frozen=True):
     max_pending: int = 20_000
     """Proposals and reads that may wait at once; beyond it Overloaded."""
     max_pending_bytes: int = 256 * 1024 * 1024
+    transfer_bytes_per_second: int = 16 * 1024 * 1024
+    """Of a snapshot to a follower."""
     compaction_step_bytes: int = 1024 * 1024
     compaction_pause: Millis = Millis(20)
     compaction_interval: Millis = Millis(2_000)
@@ -82,7 +84,7 @@ class Engine:
         self.counts = EngineCounts()
         self.room = WaitingRoom()
         self.calls = Calls(scope, self._soon)
-        self.snapshots = Snapshots(self, store, scope)
+        self.snapshots = Snapshots(self, store, scope, settings.transfer_bytes_per_second)
         self._store = store
         self._scope = scope
         self._settings = settings

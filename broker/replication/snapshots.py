@@ -10,7 +10,6 @@ from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
 from broker.base.ids import Index, NodeId
-from broker.base.limits import MIB
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
 from broker.telemetry import logs
@@ -22,8 +21,6 @@ _SYNC_EVERY = 1024 * 1024
 _REST = 9
 """After each piece that it sends, a transfer rests so many times as long as the piece took to make: who catches up can
 wait, clients cannot. On a busy machine making one takes longer, and so does the rest."""
-_BYTES_PER_SECOND = 32 * MIB
-"""A transfer is not faster than this: the receiver has to write it all to the disk on which others wait."""
 
 
 class Host(Protocol):
@@ -37,13 +34,16 @@ class Host(Protocol):
 
 
 class Snapshots:
-    def __init__(self, host: Host, store: Store, scope: TaskScope) -> None:
+    """``bytes_per_second``: a transfer is not faster: the receiver writes it all to a disk on which others wait."""
+
+    def __init__(self, host: Host, store: Store, scope: TaskScope, bytes_per_second: int) -> None:
         self.written = 0
         self.sent = 0
         self.received = 0
         self._host = host
         self._store = store
         self._scope = scope
+        self._bytes_per_second = bytes_per_second
 
     def start(self, job: inputs.SnapshotJob | inputs.SendSnapshot) -> None:
         if type(job) is inputs.SnapshotJob:
@@ -96,7 +96,7 @@ class Snapshots:
             for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
                 made_in = microseconds() - begun
                 yield piece
-                await asyncio.sleep(max(made_in * _REST / 1_000_000, len(piece) / _BYTES_PER_SECOND))
+                await asyncio.sleep(max(made_in * _REST / 1_000_000, len(piece) / self._bytes_per_second))
                 begun = microseconds()
 
         ok = False

@@ -53,6 +53,7 @@ def test_a_node_without_peers_founds_a_cluster_of_one() -> None:
         ({"node": "a-0", "zone": "a", "client_listen": "h:70000"}, "65535"),
         ({"node": "a-0", "zone": "a", "tls_key": "key.pem"}, "all three"),
         ({"node": "a-0", "zone": "a", "heartbeat_ms": 400}, "heartbeat_ms"),
+        ({"node": "a-0", "zone": "a", "transfer_bytes_per_second": 1000}, "transfer_bytes_per_second is 1000"),
         ({"node": "c-0", "zone": "c", "peers": PEERS}, "not among peers"),
         ({"node": "a-0", "zone": "b", "peers": PEERS}, "zone"),
         ({"node": "a-0", "zone": "a", "peers": (*PEERS, PEERS[0])}, "twice"),
