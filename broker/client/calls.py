@@ -91,7 +91,7 @@ class Caller:
                 self._channels.answered(endpoint)
                 self._preferred = endpoint
                 return response
-            if not self._channels.ever_answered and loop.time() - started > self._patience:
+            if self._channels.nobody_answers and loop.time() - started > self._patience:
                 raise NobodyAnswers(self._channels.addresses) from None
             pause = retry.after(error, loop.time())
             if pause is None:

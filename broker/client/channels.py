@@ -78,6 +78,11 @@ class Channels:
     def addresses(self) -> list[str]:
         return list(self._endpoints)
 
+    @property
+    def nobody_answers(self) -> bool:
+        """Every known node was asked in vain, and none has answered this client before."""
+        return not self.ever_answered and all(endpoint.suspect for endpoint in self._endpoints.values())
+
     def at(self, address: str) -> Endpoint:
         """The endpoint of a known or new address; dials it in the background."""
         endpoint = self._endpoints.get(address)

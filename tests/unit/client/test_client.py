@@ -21,8 +21,8 @@ from broker.client.model import QueueAttributes
 from tests.unit.client.fake_broker import FakeCluster, running, until
 
 
-def client_of(cluster: FakeCluster, timeout: float = 5.0) -> Client:
-    return Client(cluster.addresses, timeout=timeout, patience=0.3, chance=Random(1))
+def client_of(cluster: FakeCluster, timeout: float = 5.0, patience: float = 0.3) -> Client:
+    return Client(cluster.addresses, timeout=timeout, patience=patience, chance=Random(1))
 
 
 async def test_a_queue_is_made_described_changed_and_removed() -> None:
@@ -119,6 +119,13 @@ async def test_a_dead_node_is_passed_over() -> None:
         await cluster.nodes[0].kill()
         assert await client.create_queue("orders")
         await client.describe_queue("orders")
+
+
+async def test_a_client_without_patience_still_asks_every_node() -> None:
+    async with running(3) as cluster, client_of(cluster, patience=0) as client:
+        await cluster.nodes[0].kill()
+        await cluster.nodes[1].kill()
+        assert await client.create_queue("orders")
 
 
 async def test_the_last_error_is_raised_when_the_time_is_up() -> None:
