@@ -87,7 +87,7 @@ class Store:
         recovery.run()
         self._books = recovery.books
         self._snapshots = SnapshotFiles(self._disk)
-        marked = {group: book.mark_name for group, book in self._books.groups.items() if book.mark is not None}
+        marked = {group: book.mark_name for group, book in self._books.groups.items() if book.mark_name}
         self._snapshots.take_stock(marked)
         self._pool = SegmentPool(self._disk, self._settings)
         for number, size in recovery.unused:
@@ -157,6 +157,12 @@ class Store:
     def stage_hard_state(self, group: GroupId, state: HardState) -> None:
         self._entries.tail(group)
         self._draft.note(SetHardState(group, state))
+
+    def stage_founding(self, group: GroupId, membership: Membership) -> None:
+        """A group that has never been here: remember, before it has anything, with whom it began."""
+        tail = self._entries.tail(group)
+        tail.mark = SnapshotMark(Index(0), Term(0), membership)
+        self._draft.note(SetMark(group, tail.mark, ""))
 
     def stage_snapshot_mark(self, group: GroupId, mark: SnapshotMark, name: str) -> None:
         """The snapshot ``name``, durable already, counts from now on; the one before goes when this is durable."""
@@ -298,7 +304,7 @@ class Store:
     def open_snapshot(self, group: GroupId) -> tuple[SnapshotMark, Iterator[bytes]] | None:
         """The snapshot that counts: its mark and its pieces, each verified as it is read (DataCorrupt)."""
         tail = self._entries.tails.get(group)
-        if tail is None or tail.mark is None:
+        if tail is None or tail.mark is None or not tail.mark_name:
             return None
         return tail.mark, self._snapshots.read(group, tail.mark_name)
 

@@ -4,10 +4,11 @@ import pytest
 
 from broker.base.errors import DataCorrupt, DiskFull, InvalidArgument, Unavailable
 from broker.base.ids import Index, NodeId, Term
-from broker.raft.types import Entry, EntryKind, HardState
+from broker.raft.types import Entry, EntryKind, HardState, SnapshotMark
 from broker.storage.store import StorageLocked, StorageSettings
 from tests.unit.storage.small_store import (
     GROUP,
+    MEMBERS,
     OTHER,
     append,
     commit,
@@ -332,3 +333,21 @@ def test_counters_add_up() -> None:
     assert after.segments == 1
     assert after.live_bytes == pytest.approx(2 * (32 + len(entry(1).data)), rel=0.05)
     assert after.total_bytes == 4_096
+
+
+def test_with_whom_a_group_began_is_remembered_before_it_has_anything() -> None:
+    # given a group that has only been founded
+    disk = new_disk()
+    store = open_store(disk)
+    store.stage_founding(GROUP, MEMBERS)
+    commit(store)
+
+    # when the process is started again
+    store = restart(disk)
+
+    # then the group is there, and has nothing
+    recovered = store.recovered(GROUP)
+    assert store.groups() == [GROUP]
+    assert recovered is not None
+    assert recovered.mark == SnapshotMark(Index(0), Term(0), MEMBERS)
+    assert (recovered.first_index, recovered.last_index) == (1, 0)
