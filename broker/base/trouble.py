@@ -1,4 +1,4 @@
-"""What is wrong with this node for as long as it is: named conditions, each a plain sentence that an operator can act on.
+"""What is wrong with this node for as long as it is: named conditions, each a sentence that an operator can act on.
 
 Whoever finds a condition sets it and clears it; status, metrics and logs read them. Knows nothing of what they are.
 """
