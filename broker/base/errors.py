@@ -52,7 +52,7 @@ class QueueNotEmpty(CallerError):
 
 
 class Conflict(CallerError):
-    """The queue's attributes were changed by another call meanwhile."""
+    """Another call changed the same thing meanwhile: a queue's attributes, a group's replicas."""
 
     code = "Conflict"
     retryable = True

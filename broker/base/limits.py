@@ -79,6 +79,7 @@ MAX_SESSIONS = 20_000
 
 # The cluster
 DEFAULT_DATA_GROUPS = 12
+MAX_DATA_GROUPS = 1_000
 REPLICATION_FACTOR = 3
 NAME_MAX_LENGTH = 63
 """Node and zone names: a DNS label, as Kubernetes wants it."""

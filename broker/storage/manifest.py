@@ -5,15 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.errors import InvalidArgument
-from broker.storage import layout
+from broker.storage import layout, small_files
 from broker.storage.damage import corrupt
 from broker.storage.disk import Disk
-from broker.storage.segment import checksum
 
 FORMAT = 1
 """Version of everything under the data directory."""
-
-_CRC_BYTES = 4
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -27,12 +24,13 @@ def claim(disk: Disk, cluster: str, node: str) -> None:
 
     Raises InvalidArgument for another's directory or a newer format, DataCorrupt.
     """
-    if layout.MANIFEST in disk.names(""):
-        _check(_read(disk), cluster, node)
+    found = small_files.read(disk, layout.MANIFEST)
+    if found is not None:
+        _check(msgspec.msgpack.decode(found, type=Manifest), cluster, node)
         return
     if any(layout.segment_number(name) is not None for name in disk.names(layout.WAL)):
         raise corrupt(layout.MANIFEST, 0, f"it is missing, but {layout.WAL} holds segments")
-    _write(disk, Manifest(FORMAT, cluster, node))
+    small_files.write(disk, layout.MANIFEST, msgspec.msgpack.encode(Manifest(FORMAT, cluster, node)))
 
 
 def _check(found: Manifest, cluster: str, node: str) -> None:
@@ -46,28 +44,3 @@ def _check(found: Manifest, cluster: str, node: str) -> None:
             f"the data directory belongs to node {found.node!r} of cluster {found.cluster!r}, this is node {node!r} of "
             f"cluster {cluster!r}; give the node its own directory"
         )
-
-
-def _read(disk: Disk) -> Manifest:
-    file = disk.open(layout.MANIFEST)
-    try:
-        raw = file.read_at(file.size(), 0)
-    finally:
-        file.close()
-    body = raw[_CRC_BYTES:]
-    if len(raw) < _CRC_BYTES or checksum(body).to_bytes(_CRC_BYTES, "little") != raw[:_CRC_BYTES]:
-        raise corrupt(layout.MANIFEST, 0, "checksum mismatch")
-    return msgspec.msgpack.decode(body, type=Manifest)
-
-
-def _write(disk: Disk, manifest: Manifest) -> None:
-    body = msgspec.msgpack.encode(manifest)
-    part = layout.MANIFEST + layout.PART
-    file = disk.create(part)
-    try:
-        file.write_at(checksum(body).to_bytes(_CRC_BYTES, "little") + body, 0)
-        file.sync()
-    finally:
-        file.close()
-    disk.rename(part, layout.MANIFEST)
-    disk.sync_directory("")

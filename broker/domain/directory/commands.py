@@ -12,24 +12,48 @@ from broker.base.errors import Refusal
 from broker.base.ids import GroupId, NodeId, Zone
 from broker.base.instants import WallMillis
 
+ACTIVE_DUTY, DRAINING, LEAVING = "active", "draining", "leaving"
+
 
 class Node(msgspec.Struct, frozen=True, array_like=True):
     """``peer_address`` for other nodes, ``client_address`` for gRPC clients, ``admin_address`` for metrics and probes;
-    each ``host:port``."""
+    each ``host:port``. ``duty``: "active" takes replicas; "draining" gives those it has to others, and stays; "leaving"
+    does too, to ``successor`` if there is one, and is forgotten then."""
 
     id: NodeId
     zone: Zone
     peer_address: str
     client_address: str
     admin_address: str = ""
+    duty: str = ACTIVE_DUTY
+    successor: NodeId | None = None
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One replica of a group on its way: ``into`` becomes a voter in place of ``out``. The same node in both: it has
+    lost its replica, and is given a new one. ``reason`` in words, for people."""
+
+    out: NodeId | None
+    into: NodeId | None
+    reason: str
+    since: WallMillis = WallMillis(0)
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
-    """``replicas`` sorted; ``preferred_leader`` is one of them."""
+    """``replicas`` sorted; ``preferred_leader`` is one of them. ``change``: the one under way. ``forming``: its
+    replicas are being founded, and it holds no resource yet."""
 
     id: GroupId
     replicas: tuple[NodeId, ...]
     preferred_leader: NodeId
+    change: Change | None = None
+    forming: bool = False
+
+    @property
+    def everywhere(self) -> tuple[NodeId, ...]:
+        """Every node that may hold a replica of it."""
+        into = self.change.into if self.change is not None else None
+        return self.replicas if into is None or into in self.replicas else (*self.replicas, into)
 
 
 class Former(msgspec.Struct, frozen=True, array_like=True):
@@ -90,7 +114,8 @@ class Bootstrap(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class RegisterNode(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Adds a node or updates its addresses (a restarted node may have new ones). The zone of a node never changes."""
+    """Updates a node's addresses (a restarted node may have new ones). The zone of a node never changes, and its duty
+    is not its own to say. Refuses NodeNotFound for one that was never added, or was removed."""
 
     node: Node
 
@@ -163,6 +188,60 @@ class EndTelling(msgspec.Struct, frozen=True, array_like=True, tag=10):
     telling: int
 
 
+class AddNode(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """A further node, which holds nothing yet; or a known one, whose addresses are updated."""
+
+    node: Node
+
+
+class SetDuty(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Refuses NodeNotFound, and InvalidArgument for a successor that is not another active node of its zone."""
+
+    node: NodeId
+    duty: str
+    successor: NodeId | None = None
+
+
+class ForgetNode(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """A leaving node without replicas is no more. Gone already: done. Refuses InvalidArgument while it has some."""
+
+    node: NodeId
+
+
+class BeginChange(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Refuses Conflict while the group's replicas change already, or are not such that this change makes sense."""
+
+    group: GroupId
+    change: Change
+
+
+class EndChange(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """These are the group's replicas from now on. No change under way: done, and nothing changes."""
+
+    group: GroupId
+    replicas: tuple[NodeId, ...]
+
+
+class AddGroups(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """So many further data groups, forming, on the nodes with the fewest replicas. Replies Done. Refuses
+    InvalidArgument for more than MAX_DATA_GROUPS in all."""
+
+    count: int
+
+
+class GroupFormed(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """All its replicas have it. From now on it takes resources."""
+
+    group: GroupId
+
+
+class PreferLeader(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Refuses InvalidArgument for a node that is none of the group's replicas."""
+
+    group: GroupId
+    node: NodeId
+
+
 Command = (
     Bootstrap
     | RegisterNode
@@ -174,6 +253,14 @@ Command = (
     | RestripeResource
     | BeginTelling
     | EndTelling
+    | AddNode
+    | SetDuty
+    | ForgetNode
+    | BeginChange
+    | EndChange
+    | AddGroups
+    | GroupFormed
+    | PreferLeader
 )
 
 

@@ -12,16 +12,17 @@ from typing import Any
 import msgspec
 
 from broker.base.errors import BrokerError, InvalidArgument, QueueNotFound, Refusal, Unavailable
-from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId
+from broker.base.ids import GroupId, Index
 from broker.base.instants import WallMillis
 from broker.domain.directory import commands, stripes
 from broker.domain.directory.commands import Group, Node, Resource
+from broker.domain.directory.members import Members
 from broker.domain.directory.resources import ACTIVE, CREATING, DELETING, Resources
 from broker.machine.contract import Applied, Effect, Place
 
 ROOM = "directory"
-VERSION = 2
-"""1: without stripes."""
+VERSION = 3
+"""1: without stripes. 2: without changes of membership."""
 _RESOURCES_A_PIECE = 500
 
 _commands = msgspec.msgpack.Decoder(commands.Command)
@@ -48,15 +49,12 @@ _resource_lists = msgspec.msgpack.Decoder(list[Resource])
 
 class DirectoryMachine:
     def __init__(self) -> None:
-        self._nodes: dict[NodeId, Node] = {}
-        self._groups: dict[GroupId, Group] = {}
+        self._members = Members()
         self._resources = Resources()
         self._next_id = 1
         self._changes = 0
-        self._topology = commands.TopologyAnswer((), ())
         self._carry_out: dict[type, Callable[[Any, WallMillis], Any]] = {
-            commands.Bootstrap: self._bootstrap,
-            commands.RegisterNode: self._register,
+            **_of_members(self._members),
             commands.PlaceResource: self._place,
             commands.ActivateResource: self._activate,
             commands.RetireResource: self._retire,
@@ -70,7 +68,7 @@ class DirectoryMachine:
             commands.FindResource: self._find,
             commands.ListResources: self._list,
             commands.Unfinished: lambda question: self._resources.unfinished(question.before),
-            commands.Topology: lambda _: self._topology,
+            commands.Topology: lambda _: self._members.topology,
             commands.ResourceById: lambda question: self._resources.by_id(question.kind, question.id),
             commands.Restriped: lambda question: self._resources.restriped(question.after, question.limit),
             commands.Unsettled: lambda _: self._resources.unsettled(),
@@ -99,7 +97,7 @@ class DirectoryMachine:
 
     def dump(self) -> Iterator[bytes]:
         resources = list(self._resources)
-        topology = self._topology
+        topology = self._members.topology
         head = _Head(VERSION, self._next_id, topology.nodes, topology.groups, len(resources), self._changes)
         return _pieces(head, resources)
 
@@ -120,10 +118,9 @@ class DirectoryMachine:
             raise ValueError(f"the dump of the directory should hold {head.resources} resources, not {len(resources)}")
         self._next_id = head.next_id
         self._changes = head.changes
-        self._nodes = {node.id: node for node in head.nodes}
-        self._groups = {group.id: group for group in head.groups}
+        self._members = Members(head.nodes, head.groups)
+        self._carry_out |= _of_members(self._members)
         self._resources = Resources(resources)
-        self._refresh()
 
     def live_entries(self) -> Iterator[tuple[Index, Index]]:
         return iter(())
@@ -132,24 +129,6 @@ class DirectoryMachine:
         return _replies.decode(data)
 
     # --- commands
-
-    def _bootstrap(self, command: commands.Bootstrap, _: WallMillis) -> commands.Done:
-        if not self._nodes and not self._groups:
-            self._nodes = {node.id: node for node in command.nodes}
-            self._groups = {group.id: group for group in command.groups}
-            self._refresh()
-        return commands.Done()
-
-    def _register(self, command: commands.RegisterNode, _: WallMillis) -> commands.Done:
-        node = command.node
-        known = self._nodes.get(node.id)
-        if known is not None and known.zone != node.zone:
-            raise InvalidArgument(
-                f"node {node.id} is in zone {known.zone} and cannot move to zone {node.zone}: give it a new name"
-            )
-        self._nodes[node.id] = node
-        self._refresh()
-        return commands.Done()
 
     def _place(self, command: commands.PlaceResource, at: WallMillis) -> commands.Placed:
         existing = self._resources.by_name(command.kind, command.name)
@@ -253,8 +232,7 @@ class DirectoryMachine:
 
     def _by_load(self) -> list[GroupId]:
         """The data groups, those with the fewest resources first."""
-        data_groups = (group for group in self._groups if group != DIRECTORY_GROUP)
-        return sorted(data_groups, key=lambda group: (self._resources.count_in(group), group))
+        return sorted(self._members.data_groups, key=lambda group: (self._resources.count_in(group), group))
 
     def _restriped(self, before: Resource, after: Resource) -> Resource:
         """Put it, as a new version if what callers go by has changed."""
@@ -269,11 +247,20 @@ class DirectoryMachine:
         if resource.state != state:
             self._resources.put(msgspec.structs.replace(resource, state=state, since=at))
 
-    def _refresh(self) -> None:
-        self._topology = commands.TopologyAnswer(
-            tuple(self._nodes[node] for node in sorted(self._nodes)),
-            tuple(self._groups[group] for group in sorted(self._groups)),
-        )
+
+def _of_members(members: Members) -> dict[type, Callable[[Any, WallMillis], Any]]:
+    return {
+        commands.Bootstrap: members.bootstrap,
+        commands.RegisterNode: members.register,
+        commands.AddNode: members.add,
+        commands.SetDuty: members.set_duty,
+        commands.ForgetNode: members.forget,
+        commands.BeginChange: members.begin_change,
+        commands.EndChange: members.end_change,
+        commands.AddGroups: members.add_groups,
+        commands.GroupFormed: members.formed,
+        commands.PreferLeader: members.prefer,
+    }
 
 
 def _not_found(kind: str, identity: int, why: str) -> BrokerError:

@@ -20,17 +20,50 @@ def place(nodes: Iterable[Node], groups: int, replication_factor: int = REPLICAT
     Within a zone no node has more than one replica more than another; between zones of as many nodes the same holds.
     The replicas of a group do not depend on how many groups follow it. Raises ValueError without nodes.
     """
-    by_zone: dict[Zone, list[NodeId]] = {}
-    for node in sorted(nodes, key=lambda node: node.id):
-        by_zone.setdefault(node.zone, []).append(node.id)
-    if not by_zone:
-        raise ValueError("no nodes to place groups on: register at least one")
+    by_zone = _by_zone(nodes)
     load = {node: 0 for members in by_zone.values() for node in members}
     replica_sets = [_next_replicas(by_zone, load, replication_factor) for _ in range(groups)]
     return tuple(
         Group(GroupId(group), replicas, leader)
         for group, (replicas, leader) in enumerate(zip(replica_sets, _leaders(replica_sets), strict=True))
     )
+
+
+def place_further(nodes: Iterable[Node], groups: Iterable[Group], count: int) -> list[Group]:
+    """``count`` groups more, numbered on, on the nodes that have the fewest replicas. Those there are stay as they are.
+
+    Raises ValueError without nodes.
+    """
+    groups = list(groups)
+    by_zone = _by_zone(nodes)
+    load = {node: 0 for members in by_zone.values() for node in members}
+    for group in groups:
+        for node in group.replicas:
+            if node in load:
+                load[node] += 1
+    placed: list[Group] = []
+    first = max((group.id for group in groups), default=-1) + 1
+    for number in range(first, first + count):
+        replicas = _next_replicas(by_zone, load, REPLICATION_FACTOR)
+        placed.append(Group(GroupId(number), replicas, least_preferred(replicas, groups + placed)))
+    return placed
+
+
+def least_preferred(replicas: Iterable[NodeId], groups: Iterable[Group]) -> NodeId:
+    """The one that should lead the fewest of ``groups``."""
+    burden: dict[NodeId, int] = {}
+    for group in groups:
+        burden[group.preferred_leader] = burden.get(group.preferred_leader, 0) + 1
+    return min(replicas, key=lambda node: (burden.get(node, 0), node))
+
+
+def _by_zone(nodes: Iterable[Node]) -> dict[Zone, list[NodeId]]:
+    by_zone: dict[Zone, list[NodeId]] = {}
+    for node in sorted(nodes, key=lambda node: node.id):
+        by_zone.setdefault(node.zone, []).append(node.id)
+    if not by_zone:
+        raise ValueError("no nodes to place groups on: register at least one")
+    return by_zone
 
 
 def _next_replicas(

@@ -73,7 +73,8 @@ def test_the_topology_is_sorted_and_only_the_first_bootstrap_counts() -> None:
 def test_a_node_may_change_its_addresses_but_not_its_zone() -> None:
     log = DirectoryLog()
     assert log.apply(commands.RegisterNode(node("a-0", 9))) == Done()
-    assert log.apply(commands.RegisterNode(node("d-0"))) == Done()
+    assert refusal_of(log.apply(commands.RegisterNode(node("d-0")))) == "NodeNotFound"
+    assert log.apply(commands.AddNode(node("d-0"))) == Done()
     assert [each.peer_address for each in log.ask(commands.Topology()).nodes] == ["a-0:9", "b-0:1", "c-0:1", "d-0:1"]
     moved = Node(NodeId("a-0"), Zone("b"), "x:1", "x:2")
     assert refusal_of(log.apply(commands.RegisterNode(moved))) == "InvalidArgument"
