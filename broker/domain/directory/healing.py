@@ -145,7 +145,7 @@ def _form(group: Group, reality: Reality) -> Step:
 
 
 def _replace(group: GroupId, standing: Standing, out: NodeId | None, into: NodeId) -> Step:
-    voters = {*standing.voters, into} - {out}
+    voters = {*standing.voters} - {out} | {into}
     return _voters(group, standing, voters, out, {*standing.learners} - {into})
 
 

@@ -95,6 +95,9 @@ class QueueMachine:
             self._moving.advance_all(place.at)
         return Applied(reply, self._effects(shipped))
 
+    def waits(self, command: bytes | memoryview) -> bool:
+        return isinstance(_commands.decode(command), commands.Arrive | commands.Shipped)
+
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:
         shipped = self._moving.outbox.next_number
         self._let_pass(at)

@@ -1,0 +1,225 @@
+"""The planner of healing against a cluster that is only sets: whatever happens between two steps, every step is safe,
+and once nothing happens any more, all ends as it should be.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+import pytest
+
+from broker.base.ids import GroupId, Index, NodeId, Zone
+from broker.base.instants import WallMillis
+from broker.domain.directory import commands, healing
+from broker.domain.directory.commands import Node
+from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.directory.placement import place
+from broker.machine.contract import Place
+
+FOUNDERS, FURTHER, GROUPS = ("a-0", "b-0", "c-0"), ("a-1", "b-1", "c-1"), 5
+STEPS, QUIET_STEPS = 150, 400
+
+
+def node(name: str) -> Node:
+    return Node(NodeId(name), Zone(name[0]), f"{name}:1", f"{name}:2")
+
+
+class Replicas:
+    """A group in reality. ``forgetful``: voters that have lost what they promised."""
+
+    def __init__(self, voters: tuple[NodeId, ...]) -> None:
+        self.voters = set(voters)
+        self.learners: set[NodeId] = set()
+        self.held = set(voters)
+        self.behind: set[NodeId] = set()
+        self.forgetful: set[NodeId] = set()
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)
+        self.directory = DirectoryMachine()
+        self.index = 0
+        nodes = tuple(node(name) for name in FOUNDERS)
+        groups = place(nodes, GROUPS)
+        self.tell(commands.Bootstrap(nodes, groups))
+        self.groups = {group.id: Replicas(group.replicas) for group in groups}
+        self.up = {each.id for each in nodes}
+        self.long_down: set[NodeId] = set()
+
+    def tell(self, command: commands.Command) -> commands.Reply:
+        self.index += 1
+        data = msgspec.msgpack.encode(command)
+        reply: commands.Reply = self.directory.apply(data, Place(Index(self.index), WallMillis(self.index))).reply
+        return reply
+
+    @property
+    def topology(self) -> commands.TopologyAnswer:
+        answer: commands.TopologyAnswer = self.directory.query(commands.Topology(), WallMillis(0))
+        return answer
+
+    def reality(self) -> healing.Reality:
+        holds = {
+            each: frozenset(number for number, group in self.groups.items() if each in group.held) for each in self.up
+        }
+        known = {each.id for each in self.topology.nodes}
+        standings: dict[GroupId, healing.Standing] = {}
+        for number, group in self.groups.items():
+            ready = frozenset(
+                each
+                for each in group.voters | group.learners
+                if each in self.up and each in group.held and each not in group.behind
+            )
+            able = sorted(group.voters & ready)
+            if len(able) > len(group.voters) // 2:
+                voters, learners = tuple(sorted(group.voters)), tuple(sorted(group.learners))
+                standings[number] = healing.Standing(self.chance.choice(able), voters, learners, ready)
+        down = known - self.up
+        return healing.Reality(holds, frozenset(down), frozenset(down & self.long_down), standings)
+
+    # --- what happens
+
+    def happen(self) -> None:
+        self.chance.choice(
+            [self._stop, *[self._start] * 2, self._lose, self._lose_one, *[self._catch_up] * 2, self._ask]
+        )()
+
+    def _stop(self) -> None:
+        if len(self.up) > 2:
+            stopped = self.chance.choice(sorted(self.up))
+            self.up.discard(stopped)
+            if self.chance.random() < 0.3:
+                self.long_down.add(stopped)
+
+    def _start(self) -> None:
+        known = [each.id for each in self.topology.nodes]
+        self.up |= {self.chance.choice(known)}
+        self.long_down -= self.up
+
+    def _lose(self) -> None:
+        """A node's disk is lost, while no other replica is in danger: beyond that nobody promises anything."""
+        lost = self.chance.choice(sorted(self.up))
+        for group in self.groups.values():
+            safe = {each for each in group.voters if each in group.held and each not in group.behind} - {lost}
+            if lost in group.held and len(safe) <= len(group.voters) // 2:
+                return
+        for number in self.groups:
+            self._forget(number, lost)
+
+    def _lose_one(self) -> None:
+        number = self.chance.choice(sorted(self.groups))
+        group = self.groups[number]
+        lost = self.chance.choice(sorted(self.up))
+        if len({each for each in group.voters if each in group.held and each not in group.behind} - {lost}) > 1:
+            self._forget(number, lost)
+
+    def _forget(self, number: GroupId, lost: NodeId) -> None:
+        group = self.groups[number]
+        if lost in group.held:
+            group.held.discard(lost)
+            if lost in group.voters:
+                group.forgetful.add(lost)
+
+    def _catch_up(self) -> None:
+        for group in self.groups.values():
+            group.behind -= self.up
+
+    def _ask(self) -> None:
+        name = self.chance.choice([*FOUNDERS, *FURTHER])
+        known = {each.id: each for each in self.topology.nodes}
+        if name not in known:
+            self.tell(commands.AddNode(node(name)))
+            self.up.add(NodeId(name))
+        elif len(known) > 3 and len([each for each in known.values() if each.zone == name[0]]) > 1:
+            self.tell(commands.SetDuty(NodeId(name), self.chance.choice(["active", "draining", "leaving"])))
+
+    # --- what the controller does
+
+    def step(self) -> bool:
+        """Whether there was something to do."""
+        reality, topology = self.reality(), self.topology
+        for drop in healing.strays(topology, reality):
+            self.groups[drop.group].held.discard(drop.node)
+        for left in healing.departed(topology):
+            self.tell(commands.ForgetNode(left))
+        changing = [group for group in topology.groups if group.change is not None]
+        assert len(changing) <= 1
+        if not changing:
+            found = healing.next_change(topology, reality) or healing.next_balancing(topology, reality)
+            if found is not None:
+                assert isinstance(self.tell(commands.BeginChange(*found)), commands.Done)
+            return found is not None
+        step = healing.next_step(changing[0], reality)
+        self._carry_out(step, reality)
+        return not isinstance(step, healing.Wait)
+
+    def _carry_out(self, step: healing.Step, reality: healing.Reality) -> None:
+        group = self.groups[step.group]
+        if isinstance(step, healing.Open):
+            assert step.node not in step.voters
+            assert step.node not in group.voters
+            group.held.add(step.node)
+            group.behind.add(step.node)
+        elif isinstance(step, healing.Reconfigure):
+            voters = set(step.voters)
+            assert len(voters ^ group.voters) in {0, 1, 2}
+            assert len(voters - group.voters) <= 1
+            assert len(group.voters - voters) <= 1
+            ready = reality.groups[step.group].ready
+            assert len(voters & ready) > len(voters) // 2
+            for new in voters - group.voters:
+                assert new in ready
+                assert new in group.learners
+            group.voters, group.learners = voters, set(step.learners)
+            # Who is out has nothing to remember.
+            group.forgetful &= voters
+        elif isinstance(step, healing.End):
+            self.tell(commands.EndChange(step.group, step.replicas))
+
+    def check(self) -> None:
+        zones = {each.id: each.zone for each in self.topology.nodes}
+        for group in self.topology.groups:
+            held = [zones[each] for each in group.replicas]
+            assert len(set(held)) == len(held), f"group {group.id} has two replicas in one zone"
+        for number, replicas in self.groups.items():
+            # What has forgotten its promises is not whole before it has been out.
+            assert not replicas.forgetful & replicas.held, f"group {number}: a forgetful voter came back"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_step_is_safe_and_in_the_end_all_is_well(seed: int) -> None:
+    # given a cluster to which much happens while it heals
+    world = World(seed)
+    for _ in range(STEPS):
+        world.happen()
+        if world.chance.random() < 0.8:
+            world.step()
+        world.check()
+
+    # when nothing happens any more, all nodes are there, and every zone has one that takes replicas
+    world.up = {each.id for each in world.topology.nodes}
+    world.long_down.clear()
+    for zone in "abc":
+        world.tell(commands.SetDuty(min(each.id for each in world.topology.nodes if each.zone == zone), "active"))
+    for _ in range(QUIET_STEPS):
+        world._catch_up()
+        if not world.step():
+            break
+        world.check()
+
+    # then nothing is left to do: every group has its replicas, all whole, and who should have none has none
+    topology = world.topology
+    assert all(group.change is None for group in topology.groups)
+    duties = {each.id: each.duty for each in topology.nodes}
+    for group in topology.groups:
+        replicas = world.groups[group.id]
+        assert len(group.replicas) == 3
+        assert set(group.replicas) == replicas.voters <= replicas.held
+        assert not replicas.learners
+        assert all(duties[each] == "active" for each in group.replicas)
+    assert "leaving" not in duties.values()
+    counts = healing.replica_counts(topology)
+    for zone in "abc":
+        active = [counts[each.id] for each in topology.nodes if each.zone == zone and each.duty == "active"]
+        assert max(active) - min(active) <= 1
