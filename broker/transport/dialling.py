@@ -10,7 +10,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.addresses import split_address
 from broker.transport.backoff import Backoff
 from broker.transport.complaints import Complaints
-from broker.transport.handshake import Identity, Purpose
+from broker.transport.handshake import Acquaintances, Identity, Purpose
 from broker.transport.introduction import Caller, NotAccepted
 from broker.transport.peer import Connection
 from broker.transport.settings import MeshSettings
@@ -27,8 +27,10 @@ class Dialler:
         context: ssl.SSLContext | None,
         traffic: Traffic,
         scope: TaskScope,
+        acquaintances: Acquaintances,
     ) -> None:
         self._me = me
+        self._acquaintances = acquaintances
         self._settings = settings
         self._context = context
         self._traffic = traffic
@@ -41,7 +43,7 @@ class Dialler:
         when that happened. Raises NotAccepted, OSError (ConnectionError, ssl.SSLError) or TimeoutError."""
         settings = self._settings
         check_certificate = settings.tls is not None and settings.tls.names_node
-        caller = Caller(self._me, peer, purpose, check_certificate, accepted)
+        caller = Caller(self._me, peer, purpose, check_certificate, self._acquaintances, accepted)
         host, port = split_address(address)
         connection = Connection(caller, settings, self._traffic, self._scope)
         try:

@@ -8,7 +8,7 @@ they do not know.
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -25,12 +25,46 @@ REASON_LIMIT = 500
 """Characters kept of a reason that the other side gives."""
 
 
+OLD_COPY = "old-copy"
+"""Code of the refusal of a node whose data directory is not the newest that was met under its name."""
+
+
+class Life(msgspec.Struct, frozen=True, array_like=True):
+    """Which data a node has, and which process it is. ``incarnation``: new for every data directory that began empty;
+    ``boot``: how often that directory was started; ``process``: new at every start. Empty: not told."""
+
+    incarnation: str = ""
+    boot: int = 0
+    process: str = ""
+
+
 class Identity(msgspec.Struct, frozen=True):
     """Who this node is to others."""
 
     cluster: str
     node: str
     version: Version
+    life: Life = Life()
+
+
+class Acquaintances(Protocol):
+    """What this node remembers of the others' lives."""
+
+    def objection(self, node: str, life: Life) -> str | None:
+        """Why this cannot be ``node``, in words for its operator; None: it can, and from now on is remembered."""
+
+    def disowned(self, by: str, reason: str) -> None:
+        """``by`` has met this node in a later life: its data directory is an old copy."""
+
+
+class Forgetful:
+    """Remembers nobody, and has nothing to be an old copy of."""
+
+    def objection(self, node: str, life: Life) -> str | None:  # noqa: ARG002
+        return None
+
+    def disowned(self, by: str, reason: str) -> None:
+        """Nothing is at stake."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -42,6 +76,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     node: str
     to: str
     purpose: Purpose
+    life: Life = Life()
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True):
@@ -86,7 +121,7 @@ def decode_closing(payload: bytes) -> Closing:
 
 
 def greeting(me: Identity, to: str, purpose: Purpose) -> Hello:
-    return Hello(me.version[0], me.version[1], me.cluster, me.node, to, purpose)
+    return Hello(me.version[0], me.version[1], me.cluster, me.node, to, purpose, me.life)
 
 
 def objection(
@@ -132,3 +167,10 @@ def objection(
             f"between {me.node} and {hello.node} the smaller node id dials: {hello.node} must wait to be called",
         )
     return None
+
+
+def recollection(hello: Hello, acquaintances: Acquaintances) -> Refused | None:
+    """The last objection, asked when there is no other: it is remembered who was met. A node that does not tell its
+    life is of a version before lives were told."""
+    reason = acquaintances.objection(hello.node, hello.life) if hello.life.incarnation else None
+    return None if reason is None else Refused(OLD_COPY, reason)

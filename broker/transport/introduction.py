@@ -7,6 +7,8 @@ from collections.abc import Callable, Container
 
 from broker.transport.frames import HELLO, READY, REFUSED, Frame, FrameError
 from broker.transport.handshake import (
+    OLD_COPY,
+    Acquaintances,
     Hello,
     Identity,
     Purpose,
@@ -15,6 +17,7 @@ from broker.transport.handshake import (
     encode,
     greeting,
     objection,
+    recollection,
 )
 from broker.transport.peer import Connection
 from broker.transport.tls import certified_nodes
@@ -36,9 +39,11 @@ class Caller:
         peer: str,
         purpose: Purpose,
         check_certificate: bool,
+        acquaintances: Acquaintances,
         accepted: Callable[[Connection], None],
     ) -> None:
         self._me = me
+        self._acquaintances = acquaintances
         self._peer = peer
         self._purpose = purpose
         self._check_certificate = check_certificate
@@ -53,6 +58,8 @@ class Caller:
         [(kind, payload)] = frames
         if kind == REFUSED:
             refused = decode_refused(payload)
+            if refused.code == OLD_COPY:
+                self._acquaintances.disowned(self._peer, refused.reason)
             self._fail(NotAccepted(f"{self._peer} refused this node, {refused.code}: {refused.reason}"))
             connection.close("refused", announce=False)
         elif kind == HELLO:
@@ -68,6 +75,8 @@ class Caller:
     def _judge(self, connection: Connection, hello: Hello) -> None:
         certified = certified_nodes(connection.peer_certificate()) if self._check_certificate else None
         refused = objection(hello, self._me, {self._peer}, "dialling", certified)
+        if refused is None:
+            refused = recollection(hello, self._acquaintances)
         if refused is not None:
             self._fail(NotAccepted(f"this node refused {self._peer}, {refused.code}: {refused.reason}"))
             connection.send(REFUSED, encode(refused))
@@ -91,6 +100,7 @@ class Doorman:
         me: Identity,
         known: Container[str],
         check_certificate: bool,
+        acquaintances: Acquaintances,
         accepted: Callable[[Connection, Hello], None],
         dismissed: Callable[[Connection, str], None],
     ) -> None:
@@ -98,6 +108,7 @@ class Doorman:
         self._me = me
         self._known = known
         self._check_certificate = check_certificate
+        self._acquaintances = acquaintances
         self._accepted = accepted
         self._dismissed = dismissed
         self._hello: Hello | None = None
@@ -112,6 +123,8 @@ class Doorman:
             self._accepted(connection, self._hello)
         elif kind == REFUSED:
             refused = decode_refused(payload)
+            if refused.code == OLD_COPY:
+                self._acquaintances.disowned(self._hello.node, refused.reason)
             connection.close(f"{self._hello.node} refused this node, {refused.code}: {refused.reason}", announce=False)
         else:
             raise FrameError(f"expected Ready, got a frame of kind {kind}")
@@ -122,6 +135,8 @@ class Doorman:
     def _judge(self, connection: Connection, hello: Hello) -> None:
         certified = certified_nodes(connection.peer_certificate()) if self._check_certificate else None
         refused = objection(hello, self._me, self._known, "accepting", certified)
+        if refused is None:
+            refused = recollection(hello, self._acquaintances)
         if refused is not None:
             connection.send(REFUSED, encode(refused))
             connection.close(f"{refused.code}: {refused.reason}", announce=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Container
 
 from broker.aio.tasks import TaskScope
 from broker.transport.complaints import Complaints
-from broker.transport.handshake import Hello, Identity
+from broker.transport.handshake import Acquaintances, Hello, Identity
 from broker.transport.introduction import Doorman
 from broker.transport.peer import Connection
 from broker.transport.settings import MeshSettings
@@ -27,6 +27,7 @@ class Listener:
         scope: TaskScope,
         complaints: Complaints,
         known: Container[str],
+        acquaintances: Acquaintances,
         accepted: Callable[[Connection, Hello], None],
     ) -> None:
         self._me = me
@@ -36,6 +37,7 @@ class Listener:
         self._scope = scope
         self._complaints = complaints
         self._known = known
+        self._acquaintances = acquaintances
         self._accepted = accepted
         self._strangers: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
@@ -63,7 +65,9 @@ class Listener:
 
     def _connection(self) -> Connection:
         check_certificate = self._settings.tls is not None and self._settings.tls.names_node
-        doorman = Doorman(self._me, self._known, check_certificate, self._introduced, self._dismissed)
+        doorman = Doorman(
+            self._me, self._known, check_certificate, self._acquaintances, self._introduced, self._dismissed
+        )
         connection = Connection(doorman, self._settings, self._traffic, self._scope)
         if len(self._strangers) >= self._settings.max_strangers:
             oldest = next(iter(self._strangers))

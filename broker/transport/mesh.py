@@ -23,7 +23,7 @@ from broker.transport.contract import MeshListener
 from broker.transport.control import ControlLink
 from broker.transport.dialling import Dialler, keep_dialled
 from broker.transport.frames import BULK_FAILED, PAYLOAD
-from broker.transport.handshake import Hello, Identity, Version
+from broker.transport.handshake import Acquaintances, Forgetful, Hello, Identity, Life, Version
 from broker.transport.introduction import NotAccepted
 from broker.transport.listener import Listener
 from broker.transport.peer import Connection
@@ -31,9 +31,10 @@ from broker.transport.settings import MeshSettings, TlsSettings
 from broker.transport.tls import accepting_context, dialling_context
 from broker.transport.traffic import Traffic
 
-__all__ = ["Mesh", "MeshListener", "MeshSettings", "TlsSettings"]
+__all__ = ["Acquaintances", "Life", "Mesh", "MeshListener", "MeshSettings", "TlsSettings"]
 
 _CURRENT_VERSION: Version = (1, 0)
+_UNTOLD = Life()
 
 
 class Mesh:
@@ -48,6 +49,8 @@ class Mesh:
         listener: MeshListener,
         scope: TaskScope,
         random: Chance,
+        acquaintances: Acquaintances | None = None,
+        life: Life = _UNTOLD,
         version: Version = _CURRENT_VERSION,
         registry: Registry | None = None,
     ) -> None:
@@ -67,9 +70,12 @@ class Mesh:
         self._sending: set[Connection] = set()
         self._receiving: dict[BulkReceipt, Connection] = {}
         self._running = False
-        identity = Identity(cluster, me, version)
+        acquaintances = acquaintances or Forgetful()
+        identity = Identity(cluster, me, version, life)
         tls = settings.tls
-        self._dialler = Dialler(identity, settings, dialling_context(tls) if tls else None, self._traffic, self._scope)
+        self._dialler = Dialler(
+            identity, settings, dialling_context(tls) if tls else None, self._traffic, self._scope, acquaintances
+        )
         self._door = Listener(
             identity,
             settings,
@@ -78,6 +84,7 @@ class Mesh:
             self._scope,
             self._complaints,
             self._addresses,
+            acquaintances,
             self._introduced,
         )
 

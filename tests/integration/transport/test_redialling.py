@@ -15,7 +15,7 @@ from broker.transport.backoff import Backoff
 from broker.transport.complaints import Complaints
 from broker.transport.control import ControlLink
 from broker.transport.dialling import Dialler, keep_dialled
-from broker.transport.handshake import Identity
+from broker.transport.handshake import Forgetful, Identity
 from broker.transport.peer import Connection
 from broker.transport.settings import MeshSettings
 from broker.transport.traffic import Traffic
@@ -64,7 +64,7 @@ async def test_waits_grow_until_a_connection_has_held(settled_after: float, wait
     async with Loopback() as loopback, TaskScope("test", fail) as scope:
         node = await loopback.start(B)
         node.mesh.set_peers({A: "127.0.0.1:1"})
-        dialler = Dialler(Identity("test", A, (1, 0)), MeshSettings(), None, Traffic(Registry()), scope)
+        dialler = Dialler(Identity("test", A, (1, 0)), MeshSettings(), None, Traffic(Registry()), scope, Forgetful())
         backoff = NotedBackoff()
 
         def accept_and_hang_up(connection: Connection) -> None:
@@ -83,7 +83,7 @@ async def test_waits_grow_until_a_connection_has_held(settled_after: float, wait
 
 async def test_nobody_there_is_dialled_ever_more_slowly(caplog: pytest.LogCaptureFixture) -> None:
     async with TaskScope("test", fail) as scope:
-        dialler = Dialler(Identity("test", A, (1, 0)), MeshSettings(), None, Traffic(Registry()), scope)
+        dialler = Dialler(Identity("test", A, (1, 0)), MeshSettings(), None, Traffic(Registry()), scope, Forgetful())
         backoff = NotedBackoff()
         complaints = Complaints(logs.get("broker.test"))
         scope.start(

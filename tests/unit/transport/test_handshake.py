@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from broker.transport import handshake
 from broker.transport.decoding import Malformed
-from broker.transport.handshake import Closing, Hello, Identity, Refused, Side, greeting, objection
+from broker.transport.handshake import (
+    Closing,
+    Forgetful,
+    Hello,
+    Identity,
+    Life,
+    Refused,
+    Side,
+    greeting,
+    objection,
+    recollection,
+)
 
 ME = Identity("production", "b-0", (2, 5))
 
@@ -74,8 +85,8 @@ def test_messages_travel() -> None:
 
 
 def test_fields_that_a_newer_version_added_are_skipped() -> None:
-    longer = msgspec.msgpack.encode([2, 5, "production", "a-0", "b-0", "control", {"zone": "a"}])
-    assert handshake.decode_hello(longer) == hello()
+    longer = msgspec.msgpack.encode([2, 5, "production", "a-0", "b-0", "control", ["one", 3, "p", 7], {"zone": "a"}])
+    assert handshake.decode_hello(longer) == hello(life=Life("one", 3, "p"))
 
 
 @given(st.binary(max_size=200))
@@ -120,3 +131,25 @@ def test_reasons_of_a_stranger_are_cut() -> None:
     long = "x" * 10_000
     assert len(handshake.decode_refused(handshake.encode(Refused(long, long))).reason) == 500
     assert len(handshake.decode_closing(handshake.encode(Closing(False, long))).reason) == 500
+
+
+class Rememberer:
+    """Takes nobody for who it says it is."""
+
+    def objection(self, node: str, life: Life) -> str | None:
+        return f"start {life.boot} of {node} was seen long ago"
+
+    def disowned(self, by: str, reason: str) -> None:
+        raise AssertionError(f"{by} disowned this node: {reason}")
+
+
+def test_who_shows_an_old_life_is_refused_and_who_shows_none_is_of_an_older_version() -> None:
+    old = recollection(hello(life=Life("one", 3, "p")), Rememberer())
+    assert old == Refused("old-copy", "start 3 of a-0 was seen long ago")
+    assert recollection(hello(), Rememberer()) is None
+    assert recollection(hello(life=Life("one", 3, "p")), Forgetful()) is None
+
+
+def test_a_hello_of_a_version_before_lives_were_told_is_understood() -> None:
+    before = msgspec.msgpack.encode([2, 5, "production", "a-0", "b-0", "control"])
+    assert handshake.decode_hello(before) == hello()
