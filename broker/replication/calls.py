@@ -1,7 +1,8 @@
 """Calls between nodes: a use case that must run where the leader is. Request and reply ride in the control frames.
 
 Delivery is at most once: a connection that ends fails the calls on it with Unavailable, outcome unknown. The far side
-stops working on a call whose caller has gone.
+stops working on a call whose caller has gone. What a node works on for others is bounded: beyond it calls are refused,
+and so are calls that find no room on their connection.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import asyncio
 from collections.abc import Callable
 from itertools import count
 
+import msgspec
+
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, InvalidArgument, NotLeader, Refusal, Unavailable
+from broker.base.errors import BrokerError, InvalidArgument, NotLeader, Overloaded, Refusal, Unavailable
 from broker.base.ids import NodeId
 from broker.base.instants import Millis
+from broker.base.limits import MIB
 from broker.replication.frames import Call, CallReply, PeerFrame, Talk
 from broker.replication.groups import CallHandler
 from broker.telemetry import logs
@@ -21,12 +25,22 @@ from broker.telemetry import logs
 _log = logs.get(__name__)
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """Calls of other nodes that are worked on here at once: how many, and bytes of their payloads."""
+
+    calls: int = 20_000
+    size: int = 256 * MIB
+
+
 class Calls:
     """``flush_soon`` asks the engine for a turn, which takes what has gathered by ``talk_to``."""
 
-    def __init__(self, scope: TaskScope, flush_soon: Callable[[], None]) -> None:
+    def __init__(self, scope: TaskScope, flush_soon: Callable[[], None], limits: Limits) -> None:
         self._scope = scope
         self._flush_soon = flush_soon
+        self._limits = limits
+        self._count = 0
+        self._size = 0
         self._handlers: dict[str, CallHandler] = {}
         self._ids = count(1)
         self._pending: dict[NodeId, dict[int, asyncio.Future[bytes]]] = {}
@@ -57,8 +71,7 @@ class Calls:
 
     def arrived(self, peer: NodeId, frame: PeerFrame) -> None:
         for call in frame.calls:
-            task = self._scope.start(self._answer(peer, call), name=f"call {call.method}")
-            self._working.setdefault(peer, {})[call.id] = task
+            self._begin(peer, call)
         for reply in frame.replies:
             future = self._pending.get(peer, {}).get(reply.id)
             if future is not None and not future.done():
@@ -78,6 +91,43 @@ class Calls:
             task.cancel()
         self._talk.pop(peer, None)
 
+    def not_sent(self, peer: NodeId, talk: Talk) -> None:
+        """The connection had no room for ``talk``. Callers here learn it; those over there when their time is up."""
+        pending = self._pending.get(peer, {})
+        for call in talk.calls:
+            future = pending.get(call.id)
+            if future is not None and not future.done():
+                future.set_exception(
+                    Overloaded(
+                        f"the connection to {peer} takes no more bytes for now: {call.method} was not sent; nothing "
+                        "happened, retry after a pause"
+                    )
+                )
+
+    def _begin(self, peer: NodeId, call: Call) -> None:
+        if call.id in self._working.get(peer, {}):
+            return  # no node of ours uses a number twice, and whoever does must not lose hold of the first
+        limits = self._limits
+        if self._count >= limits.calls or (self._count and self._size + len(call.payload) > limits.size):
+            refused = Overloaded(
+                f"this node works on {self._count} calls with {self._size} bytes for other nodes, its limit is "
+                f"{limits.calls} with {limits.size}; nothing happened, retry after a pause"
+            )
+            self._talk_to(peer).replies.append(CallReply(call.id, refusal=Refusal.of(refused)))
+            return
+        self._count += 1
+        self._size += len(call.payload)
+        task = self._scope.start(self._answer(peer, call), name=f"call {call.method}")
+        self._working.setdefault(peer, {})[call.id] = task
+        task.add_done_callback(lambda ended: self._ended(peer, call, ended))
+
+    def _ended(self, peer: NodeId, call: Call, task: asyncio.Task[None]) -> None:
+        self._count -= 1
+        self._size -= len(call.payload)
+        working = self._working.get(peer, {})
+        if working.get(call.id) is task:  # after a restart the peer numbers its calls anew
+            del working[call.id]
+
     def _talk_to(self, node: NodeId) -> Talk:
         talk = self._talk.get(node)
         if talk is None:
@@ -86,10 +136,7 @@ class Calls:
         return talk
 
     async def _answer(self, peer: NodeId, call: Call) -> None:
-        try:
-            reply = await self._run(call)
-        finally:
-            self._working.get(peer, {}).pop(call.id, None)
+        reply = await self._run(call)
         self._talk_to(peer).replies.append(reply)
 
     async def _run(self, call: Call) -> CallReply:

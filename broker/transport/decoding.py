@@ -13,7 +13,7 @@ class Malformed(Exception):
     """Bytes that are not the message they should be: the connection cannot go on."""
 
 
-def decoded(decoder: msgspec.msgpack.Decoder[Message], payload: bytes, expected: str) -> Message:
+def decoded(decoder: msgspec.msgpack.Decoder[Message], payload: bytes | memoryview, expected: str) -> Message:
     """``expected`` names the message for people. Raises Malformed."""
     try:
         return decoder.decode(payload)

@@ -26,3 +26,14 @@ def test_what_is_due_comes_oldest_first():
         timeouts.add(token, Millis(deadline))
     assert timeouts.wake(Millis(600)) == [2, 4, 3]
     assert timeouts.wake(Millis(900)) == [1]
+
+
+def test_what_was_served_long_ago_can_be_forgotten():
+    timeouts = Timeouts()
+    for token in range(1_000):
+        timeouts.add(token, Millis(10_000_000 + token))
+    timeouts.keep({7, 950})
+    assert len(timeouts) == 2
+    assert timeouts.wake(Millis(10_000_500)) == [7]
+    assert timeouts.wake(Millis(10_001_000)) == [950]
+    assert (len(timeouts), timeouts.next_deadline()) == (0, None)
