@@ -63,6 +63,9 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease_reads: bool = False
     drain_ms: int = 5_000
     """How long a stopping node tries to hand its leaderships over."""
+    send_target_ms: int = 250
+    """Sends that take longer make the node take on fewer at once."""
+    client_connections: int = 12_000
     tls_certificate: str = ""
     tls_key: str = ""
     tls_ca: str = ""
@@ -148,6 +151,11 @@ def _check(settings: NodeSettings) -> None:
     if settings.transfer_bytes_per_second < MIB:
         raise InvalidArgument(
             f"transfer_bytes_per_second is {settings.transfer_bytes_per_second}; it must be {MIB} or more"
+        )
+    if settings.send_target_ms < 1 or settings.client_connections < 1:
+        raise InvalidArgument(
+            f"send_target_ms is {settings.send_target_ms} and client_connections {settings.client_connections}; both "
+            "must be 1 or more"
         )
     tls = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
     if any(tls) and not all(tls):
