@@ -139,5 +139,11 @@ def _register_node(registry: Registry, replicas: Replicas) -> None:
     )
     registry.gauges("broker_waiting_receives", "Long polls that wait here.", (), lambda: [((), len(engine.room))])
     registry.gauges(
+        "broker_clock_error_seconds",
+        "How far this node's wall clock is ahead of the cluster's time.",
+        (),
+        lambda: [((), engine.clock.error / SECOND)],
+    )
+    registry.gauges(
         "broker_peers_connected", "Peers with a live connection.", (), lambda: [((), len(engine.connected()))]
     )
