@@ -176,6 +176,12 @@ class Engine:
         self._leader_waiters.setdefault(group, []).append(future)
         await future
 
+    async def close_group(self, group: GroupId) -> None:
+        """End this node's replica of the group and forget all that is here of it, for good when this returns."""
+        self.core.close_group(group, self.instant())
+        self._store.drop_group(group)
+        await self.synced()
+
     def handle(self, happened: inputs.Input) -> None:
         self.core.handle(happened, self.instant())
         self._soon()
@@ -350,9 +356,8 @@ class Engine:
             self._elected.add(group)
         else:
             self._elected.discard(group)
-            refusal = self.core.replicas[group].not_leader()
             for token in self.room.close_group(group):
-                self._refuse(token, refusal)
+                self._refuse(token, self.core.not_leader(group))
         role = change.role.name.lower()
         _log.info("role changed", group=group, role=role, term=change.term, leader=change.leader)
         self._tell_leader_waiters(group)

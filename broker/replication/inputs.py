@@ -66,11 +66,15 @@ class SnapshotAbandoned(msgspec.Struct, frozen=True):
 
 
 class SnapshotArrived(msgspec.Struct, frozen=True):
-    """A leader's snapshot is complete here: file durable under ``name``, its live entries staged as carried."""
+    """A leader's snapshot is complete here: file durable under ``name``, its live entries staged as carried.
+
+    ``lives``: of the group in the store (see there) while they came.
+    """
 
     group: GroupId
     mark: SnapshotMark
     name: str
+    lives: int
 
 
 class TransferEnded(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from broker.aio.system_clock import microseconds
-from broker.base.errors import DeadlineExceeded, NotLeader, Unavailable
+from broker.base.errors import DeadlineExceeded, Unavailable
 from broker.base.ids import GroupId, Index, NodeId
 from broker.base.instants import Clock, Millis
 from broker.machine import envelope
@@ -19,7 +19,7 @@ from broker.replication.engine import Engine
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
 from broker.replication.replica import Replica
 from broker.storage.store import Store
-from broker.telemetry.metrics import Registry
+from broker.telemetry.metrics import Histogram, Registry
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -28,14 +28,8 @@ class LocalGroups:
     def __init__(self, engine: Engine, store: Store, registry: Registry) -> None:
         self._engine = engine
         self._store = store
-        self._commit_times = {
-            group: registry.histogram(
-                "broker_group_commit_seconds",
-                "Time from a proposal to its being on a quorum of disks and applied.",
-                {"group": str(group)},
-            )
-            for group in engine.core.replicas
-        }
+        self._registry = registry
+        self._commit_times: dict[GroupId, Histogram] = {}
 
     @property
     def me(self) -> NodeId:
@@ -52,7 +46,7 @@ class LocalGroups:
         data = envelope.encode(Envelope(at, room, request, msgspec.Raw(_encoder.encode(command))))
         started = microseconds()
         reply = await self._engine.submit(lambda token: inputs.Proposal(group, data, token), len(data), timeout)
-        self._commit_times[group].observe(microseconds() - started)
+        self._commit_time(group).observe(microseconds() - started)
         return reply
 
     async def query(self, group: GroupId, room: str, question: Any, timeout: Millis) -> Any:
@@ -65,6 +59,8 @@ class LocalGroups:
         return self._leading(group).machine.replay(session, after)
 
     def read_entry(self, group: GroupId, index: Index) -> bytes | None:
+        if group not in self._engine.core.replicas:
+            raise self._engine.core.not_leader(group)
         entry = self._store.read_one(group, index)
         return None if entry is None else entry.data
 
@@ -102,8 +98,8 @@ class LocalGroups:
         self._engine.handle(inputs.Transfer(group, to))
         try:
             async with asyncio.timeout(timeout / 1000):
-                while self._engine.core.replicas[group].leader != to:
-                    if to not in self.connected():
+                while self.leader_of(group) != to:
+                    if to not in self.connected() or group not in self._engine.core.replicas:
                         return False
                     await self._engine.leader_changed(group)
                 return True
@@ -131,11 +127,19 @@ class LocalGroups:
 
     def _leading(self, group: GroupId) -> Replica:
         replica = self._engine.core.replicas.get(group)
-        if replica is None:
-            raise NotLeader(f"{self.me} holds no replica of group {group}")
-        if not replica.leads:
-            raise replica.not_leader()
+        if replica is None or not replica.leads:
+            raise self._engine.core.not_leader(group)
         return replica
+
+    def _commit_time(self, group: GroupId) -> Histogram:
+        found = self._commit_times.get(group)
+        if found is None:
+            found = self._commit_times[group] = self._registry.histogram(
+                "broker_group_commit_seconds",
+                "Time from a proposal to its being on a quorum of disks and applied.",
+                {"group": str(group)},
+            )
+        return found
 
 
 def _status(group: GroupId, replica: Replica, me: NodeId, connected: frozenset[NodeId]) -> GroupStatus:

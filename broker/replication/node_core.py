@@ -49,7 +49,8 @@ class NodeCore:
         self._touched: set[GroupId] = set()
         self._snapshots_due: dict[GroupId, None] = {}
         """In the order in which they fell due."""
-        self._snapshotting = False
+        self._snapshotting: Replica | None = None
+        """Whose snapshot is being written."""
         self._handlers = {
             inputs.FrameArrived: self._frame_arrived,
             inputs.Proposal: self._proposal,
@@ -82,6 +83,26 @@ class NodeCore:
         raft = RaftGroup(me=self.me, config=self._raft_config, random=self._random, restored=restored, now=at.now)
         self.replicas[group] = Replica(group, raft, self._store, lambda: self._machine_of(group), self._settings, mark)
         self._touched.add(group)
+
+    def close_group(self, group: GroupId, at: Instant) -> None:  # noqa: ARG002
+        """This node's replica ends at once: callers are refused, and what it had yet to say or to wait for does not
+        happen. Nothing if there is none. What the store has of the group is the store's (see ``drop_group`` there)."""
+        replica = self.replicas.pop(group, None)
+        if replica is None:
+            return
+        if any(type(job) is inputs.SnapshotJob and job.group == group for job in self._out.jobs):
+            self._snapshotting = None
+        self._out.forget(group)
+        self._gate_under_way.forget(group)
+        replica.close(self._out)
+        self._touched.discard(group)
+        self._deadlines.pop(group, None)
+        self._snapshots_due.pop(group, None)
+
+    def not_leader(self, group: GroupId) -> NotLeader:
+        """What a caller is told who asks this node for a group that it does not lead."""
+        replica = self.replicas.get(group)
+        return NotLeader(f"{self.me} holds no replica of group {group}") if replica is None else replica.not_leader()
 
     # --- the three verbs
 
@@ -151,10 +172,12 @@ class NodeCore:
         would be a long turn, and so many encoders would keep the loop from the interpreter."""
         for group in out.snapshots_due:
             self._snapshots_due[group] = None
-        while self._snapshots_due and not self._snapshotting:
+        while self._snapshots_due and self._snapshotting is None:
             group = next(iter(self._snapshots_due))
             del self._snapshots_due[group]
-            self._snapshotting = self.replicas[group].write_snapshot(out)
+            replica = self.replicas[group]
+            if replica.write_snapshot(out):
+                self._snapshotting = replica
 
     def _reckon_deadlines(self, at: Instant) -> None:
         for group in self._touched:
@@ -172,14 +195,12 @@ class NodeCore:
 
     def _frame_arrived(self, frame: inputs.FrameArrived, at: Instant) -> None:
         for group, message in frame.messages:
-            replica = self.replicas.get(group)
-            if replica is not None:
-                replica.handle(events.Received(frame.peer, message), at, self._touch(group))
+            self._tell(group, events.Received(frame.peer, message), at)
 
     def _proposal(self, proposal: inputs.Proposal, at: Instant) -> None:  # noqa: ARG002
         replica = self.replicas.get(proposal.group)
         if replica is None:
-            self._out.fail(proposal.token, _no_replica(proposal.group))
+            self._out.fail(proposal.token, self.not_leader(proposal.group))
         else:
             self._touch(proposal.group)
             replica.propose(proposal.data, proposal.token)
@@ -187,7 +208,7 @@ class NodeCore:
     def _query(self, query: inputs.Query, at: Instant) -> None:
         replica = self.replicas.get(query.group)
         if replica is None:
-            self._out.fail(query.token, _no_replica(query.group))
+            self._out.fail(query.token, self.not_leader(query.group))
         else:
             replica.query(query, at, self._touch(query.group))
 
@@ -210,31 +231,44 @@ class NodeCore:
 
     def _snapshot_written(self, written: inputs.SnapshotWritten, at: Instant) -> None:
         group = written.job.group
-        self._snapshotting = False
-        self.replicas[group].snapshot_written(written.job, written.name, written.live, at, self._touch(group))
+        replica = self._snapshot_ended(group)
+        if replica is None:
+            self._store.discard_snapshot(group, written.name)
+        else:
+            replica.snapshot_written(written.job, written.name, written.live, at, self._touch(group))
 
     def _snapshot_abandoned(self, abandoned: inputs.SnapshotAbandoned, at: Instant) -> None:  # noqa: ARG002
-        self._snapshotting = False
-        self.replicas[abandoned.group].snapshot_abandoned()
+        replica = self._snapshot_ended(abandoned.group)
+        if replica is not None:
+            replica.snapshot_abandoned()
+
+    def _snapshot_ended(self, group: GroupId) -> Replica | None:
+        """Whose it was; None if that one is closed."""
+        replica, self._snapshotting = self._snapshotting, None
+        return replica if replica is self.replicas.get(group) else None
 
     def _snapshot_arrived(self, arrived: inputs.SnapshotArrived, at: Instant) -> None:  # noqa: ARG002
-        self.replicas[arrived.group].snapshot_arrived(arrived.mark, arrived.name, self._touch(arrived.group))
+        group = arrived.group
+        replica = self.replicas.get(group)
+        if replica is None or arrived.lives != self._store.lives(group):
+            self._store.discard_snapshot(group, arrived.name)
+        else:
+            replica.snapshot_arrived(arrived.mark, arrived.name, self._touch(group))
 
     def _transfer_ended(self, ended: inputs.TransferEnded, at: Instant) -> None:
-        event = events.SnapshotSent(ended.peer, ended.ok)
-        self.replicas[ended.group].handle(event, at, self._touch(ended.group))
+        self._tell(ended.group, events.SnapshotSent(ended.peer, ended.ok), at)
 
     def _transfer(self, transfer: inputs.Transfer, at: Instant) -> None:
-        event = events.TransferLeadership(transfer.to)
-        self.replicas[transfer.group].handle(event, at, self._touch(transfer.group))
+        self._tell(transfer.group, events.TransferLeadership(transfer.to), at)
 
     def _reconfigure(self, change: inputs.Reconfigure, at: Instant) -> None:
-        event = events.ChangeMembership(change.target)
-        self.replicas[change.group].handle(event, at, self._touch(change.group))
+        self._tell(change.group, events.ChangeMembership(change.target), at)
 
     def _stand(self, stand: inputs.Stand, at: Instant) -> None:
-        self.replicas[stand.group].handle(events.Campaign(), at, self._touch(stand.group))
+        self._tell(stand.group, events.Campaign(), at)
 
-
-def _no_replica(group: GroupId) -> NotLeader:
-    return NotLeader(f"this node holds no replica of group {group}")
+    def _tell(self, group: GroupId, event: events.Event, at: Instant) -> None:
+        """The replica may have been closed meanwhile."""
+        replica = self.replicas.get(group)
+        if replica is not None:
+            replica.handle(event, at, self._touch(group))

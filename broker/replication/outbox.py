@@ -23,6 +23,12 @@ class Gate:
         self.persisted: dict[GroupId, tuple[Index, Term]] = {}
         self.installs: list[tuple[GroupId, SnapshotMark]] = []
 
+    def forget(self, group: GroupId) -> None:
+        """What the group waits for here does not happen."""
+        self.messages = [each for each in self.messages if each[0] != group]
+        self.persisted.pop(group, None)
+        self.installs = [each for each in self.installs if each[0] != group]
+
     def __bool__(self) -> bool:
         return bool(self.messages or self.persisted or self.installs)
 
@@ -66,3 +72,17 @@ class Outbox:
     def fail(self, token: int, error: BrokerError) -> None:
         if token:
             self.answers.append(Answer(token, None, error))
+
+    def forget(self, group: GroupId) -> None:
+        """Nothing of the group is said, carried out or begun any more; its callers' answers stay."""
+        self.gate.forget(group)
+        for peer, messages in list(self.frames.items()):
+            left = [each for each in messages if each[0] != group]
+            if left:
+                self.frames[peer] = left
+            else:
+                del self.frames[peer]
+        self.effects = [each for each in self.effects if each[0] != group]
+        self.jobs = [job for job in self.jobs if job.group != group]
+        self.snapshots_due = [each for each in self.snapshots_due if each != group]
+        self.dirty.discard(group)

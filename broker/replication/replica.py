@@ -135,6 +135,14 @@ class Replica:
         known = f"{self.leader} leads it" if self.leader else "no leader is known"
         return NotLeader(f"this node does not lead group {self.group}; {known}", self.leader)
 
+    def close(self, out: Outbox) -> None:
+        """The replica ends here; nobody may use it after this."""
+        self.leader = None
+        self._abandon_callers(out)
+        for _, token in self._proposals:
+            out.fail(token, self.not_leader())
+        out.role_changes.append((self.group, RoleChange(Role.FOLLOWER, self.raft.term, None)))
+
     # --- snapshots
 
     def write_snapshot(self, out: Outbox) -> bool:

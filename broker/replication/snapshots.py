@@ -8,7 +8,7 @@ from typing import Protocol
 
 from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, Unavailable
 from broker.base.ids import Index, NodeId
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
@@ -52,23 +52,26 @@ class Snapshots:
             self._scope.start(self._send(job), name=f"snapshot of group {job.group} to {job.peer}")
 
     async def receive(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
-        """Raises DataCorrupt, msgspec.DecodeError; the sender is then told that the transfer failed."""
+        """Raises Unavailable (no replica here wants it), DataCorrupt, msgspec.DecodeError; the sender is then told that
+        the transfer failed."""
         incoming = transfer.Incoming(self._store, transfer.decode_header(header))
         group, mark = incoming.header.group, incoming.header.mark
         _log.info("snapshot arriving", group=group, peer=peer, index=mark.index)
         try:
             staged = 0
             async for piece in pieces:
+                _expect_wanted(incoming)
                 staged += incoming.accept(piece)
                 if staged >= _SYNC_EVERY:
                     staged = 0
                     await self._host.synced()
-            name = await asyncio.get_running_loop().run_in_executor(None, incoming.finish)
+            _expect_wanted(incoming)
+            arrived = await asyncio.get_running_loop().run_in_executor(None, incoming.finish)
         except BaseException:
             incoming.abort()
             raise
         self.received += 1
-        self._host.handle(inputs.SnapshotArrived(group, mark, name))
+        self._host.handle(arrived)
 
     async def _write(self, job: inputs.SnapshotJob) -> None:
         def write() -> tuple[str, list[tuple[Index, Index]]]:
@@ -108,3 +111,8 @@ class Snapshots:
             _log.warning("snapshot not sent", group=job.group, peer=job.peer, reason=str(error))
         self.sent += ok
         self._host.handle(inputs.TransferEnded(job.group, job.peer, ok))
+
+
+def _expect_wanted(incoming: transfer.Incoming) -> None:
+    if not incoming.wanted:
+        raise Unavailable(f"there is no replica of group {incoming.header.group} here that could take a snapshot")

@@ -14,6 +14,7 @@ import msgspec
 from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index
 from broker.raft.types import Entry, SnapshotMark
+from broker.replication import inputs
 from broker.storage.store import Store
 
 DUMP = 0
@@ -74,6 +75,7 @@ class Incoming:
     def __init__(self, store: Store, header: SnapshotHeader) -> None:
         self.header = header
         self._store = store
+        self._lives = store.lives(header.group)
         self._writer = store.begin_snapshot(header.group, header.mark)
 
     def accept(self, piece: bytes) -> int:
@@ -87,9 +89,15 @@ class Incoming:
         self._store.stage_carried(self.header.group, entries)
         return len(piece)
 
-    def finish(self) -> str:
-        """Make the file durable; its name. Blocking."""
-        return self._writer.finish()
+    @property
+    def wanted(self) -> bool:
+        """Whether the group that it was begun for is still here. If not, no further piece may be accepted."""
+        group = self.header.group
+        return self._store.holds(group) and self._store.lives(group) == self._lives
+
+    def finish(self) -> inputs.SnapshotArrived:
+        """Make the file durable. Blocking."""
+        return inputs.SnapshotArrived(self.header.group, self.header.mark, self._writer.finish(), self._lives)
 
     def abort(self) -> None:
         self._writer.abort()

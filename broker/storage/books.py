@@ -4,8 +4,8 @@ The same methods are called when a batch is sealed and when recovery reads it ba
 state. That state is written at the beginning of every segment (the preamble), and so no earlier segment is needed for
 a vote, a mark or the bounds of a log; only entries that are still referred to keep a segment alive.
 
-*Shadows.* When entries are cut off, their records remain in older segments, and only the record that cut them off tells
-that they are void. So the segment of that record outlives those: it lists them as its shadows.
+*Shadows.* When entries are cut off, or a group is dropped, their records remain in older segments, and only the record
+that cut them off tells that they are void. So the segment of that record outlives those: it lists them as its shadows.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Books:
         book = self.group(group)
         void = book.index.replace_tail(first, locations)
         if void:
-            self._void(void, written)
+            self._void(segment_counts(void), written)
         book.terms.replace(runs)
         written.live += len(locations)
 
@@ -120,7 +120,8 @@ class Books:
         self._count(location, 1)
 
     def move(self, group: int, index: int, old: int, new: int) -> None:
-        if self.group(group).index.move(index, old, new):
+        book = self.groups.get(group)
+        if book is not None and book.index.move(index, old, new):
             self._count(old, -1)
             self._count(new, 1)
 
@@ -149,8 +150,14 @@ class Books:
     def reset(self, group: int, mark: SnapshotMark, name: str, written: SegmentBook) -> None:
         book = self.group(group)
         book.mark, book.mark_name = mark, name
-        self._void(book.index.drop_log(mark.index + 1), written)
+        self._void(segment_counts(book.index.drop_log(mark.index + 1)), written)
         book.terms.reset(mark.index, mark.term)
+
+    def drop(self, group: int, written: SegmentBook) -> None:
+        book = self.groups.pop(group, None)
+        if book is not None:
+            self._void(segment_counts(book.index.log), written)
+            self._void(book.index.old.segment_counts(), written)
 
     def adopt(self, image: GroupImage) -> None:
         """Recovery, after a freed segment: this is the group's state, whatever was read so far."""
@@ -189,8 +196,8 @@ class Books:
         """Whether it must outlive older segments that still exist."""
         return any(number in self.segments for number in segment.shadows)
 
-    def _void(self, locations: array[int], written: SegmentBook) -> None:
-        for number, count in segment_counts(locations).items():
+    def _void(self, counts: dict[int, int], written: SegmentBook) -> None:
+        for number, count in counts.items():
             segment = self.segments.get(number)
             if segment is not None:
                 segment.live -= count

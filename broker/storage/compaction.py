@@ -107,7 +107,10 @@ class Compaction:
             for record in segment.decode_heads(raw, 0, header):
                 if record.type in segment.ENTRY_TYPES:
                     location = base + record.offset
-                    index = groups[record.group].index
+                    book = groups.get(record.group)
+                    if book is None:
+                        continue
+                    index = book.index
                     if index.log_refers_to(record.index, location):
                         copied = segment.MOVED
                     elif index.old.find(record.index) == location:

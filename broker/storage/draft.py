@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.base.ids import GroupId
 from broker.raft.types import Entry
 from broker.storage import segment
 from broker.storage.old_entries import Ranges
-from broker.storage.operations import Free, Note, Operation
+from broker.storage.operations import Append, Carry, Drop, Free, Move, Note, Operation
 
 
 class Draft:
-    __slots__ = ("entry_bytes", "freed", "marked", "operations", "pieces", "reset", "retained", "size")
+    __slots__ = (
+        "entry_bytes",
+        "freed",
+        "marked",
+        "operations",
+        "pieces",
+        "reset",
+        "retained",
+        "size",
+        "stale_snapshots",
+    )
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -27,6 +39,8 @@ class Draft:
         """The snapshot that counts from this batch on."""
         self.reset: list[GroupId] = []
         """Groups whose log was dropped, as often as it was."""
+        self.stale_snapshots: list[str] = []
+        """Files that nothing needs once this is durable."""
 
     def encode(self, record_type: int, group: int, entries: list[Entry]) -> list[int]:
         """Add a record for each entry; their offsets from the draft's beginning."""
@@ -41,6 +55,21 @@ class Draft:
         self.size += len(head) + len(data)
         self.operations.append(note)
 
+    def drop(self, group: GroupId) -> None:
+        """What was staged of the group so far happens, and then goes."""
+        void_all(self.operations, group)
+        self.marked.pop(group, None)
+        self.reset = [each for each in self.reset if each != group]
+        self.retained = [each for each in self.retained if each[0] != group]
+        self.note(Drop(group))
+
     def free(self, number: int, size: int) -> None:
         self.freed[number] = size
         self.note(Free(number))
+
+
+def void_all(operations: Iterable[Operation], group: GroupId) -> None:
+    """The group was dropped: what becomes durable of it has no effect any more."""
+    for operation in operations:
+        if isinstance(operation, Append | Carry | Move) and operation.group == group:
+            operation.void = True

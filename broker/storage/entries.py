@@ -27,6 +27,12 @@ class Entries:
             tail = self.tails[group] = Tail()
         return tail
 
+    def drop(self, group: int) -> Tail | None:
+        """Forget the group; the tail it had."""
+        for place in [place for place in self.carried if place[0] == group]:
+            del self.carried[place]
+        return self.tails.pop(group, None)
+
     def keep_old(self, group: int, appends: list[Append]) -> None:
         """The log is about to be dropped: hold on to entries before it that ``appends`` have yet to make durable."""
         tail = self.tails[group]

@@ -33,6 +33,8 @@ class Append(msgspec.Struct):
     last: int
     offsets: list[int]
     runs: list[Run]
+    void: bool = False
+    """The group was dropped meanwhile."""
 
     @property
     def indexes(self) -> range:
@@ -53,6 +55,7 @@ class Carry(msgspec.Struct):
     indexes: list[int]
     offsets: list[int]
     base: int = 0
+    void: bool = False
 
     def sealed(self, books: Books, base: int, written: SegmentBook) -> None:
         """Nothing refers to them before they are durable, but the group is known."""
@@ -61,6 +64,8 @@ class Carry(msgspec.Struct):
         written.records += len(self.offsets)
 
     def settled(self, books: Books) -> None:
+        if self.void:
+            return
         for index, offset in zip(self.indexes, self.offsets, strict=True):
             books.carry(self.group, index, self.base + offset)
 
@@ -73,6 +78,7 @@ class Move(msgspec.Struct):
     olds: Sequence[int]
     offsets: list[int]
     base: int = 0
+    void: bool = False
 
     def sealed(self, _books: Books, base: int, written: SegmentBook) -> None:
         """The old copy still counts."""
@@ -80,6 +86,8 @@ class Move(msgspec.Struct):
         written.records += len(self.offsets)
 
     def settled(self, books: Books) -> None:
+        if self.void:
+            return
         for index, old, offset in zip(self.indexes, self.olds, self.offsets, strict=True):
             books.move(self.group, index, old, self.base + offset)
 
@@ -147,6 +155,21 @@ class Reset(msgspec.Struct):
         """Nothing waits for it here."""
 
 
+class Drop(msgspec.Struct):
+    """All that there is of the group is forgotten."""
+
+    group: int
+
+    def record(self) -> tuple[bytes, bytes]:
+        return segment.encode_record(segment.DROPPED, self.group, b"")
+
+    def sealed(self, books: Books, _base: int, written: SegmentBook) -> None:
+        books.drop(self.group, written)
+
+    def settled(self, _books: Books) -> None:
+        """Its snapshots went with the batch."""
+
+
 class Free(msgspec.Struct):
     """Nothing refers to a segment: its file may be used again once this is durable."""
 
@@ -162,6 +185,6 @@ class Free(msgspec.Struct):
         """The file went with the batch."""
 
 
-Operation = Append | Carry | Move | SetHardState | SetMark | SetFloor | Reset | Free
-Note = SetHardState | SetMark | SetFloor | Reset | Free
+Operation = Append | Carry | Move | SetHardState | SetMark | SetFloor | Reset | Drop | Free
+Note = SetHardState | SetMark | SetFloor | Reset | Drop | Free
 """Operations that are one record."""

@@ -138,6 +138,9 @@ class Recovery:
                 what = f"the preamble does not agree with what segment {previous.number} left"
                 raise self._corrupt(book.number, block.offset, what)
         else:
+            known = {image.group for image in preamble.groups}
+            for group in self.books.groups.keys() - known:
+                self._drop(group, book)
             for image in preamble.groups:
                 self.books.adopt(image)
         self.books.segments[book.number] = book
@@ -204,6 +207,9 @@ class Recovery:
         self._count(book, 1, record.length)
 
     def _apply_note(self, book: SegmentBook, block: Block, record: Record) -> None:
+        if record.type == segment.DROPPED:
+            self._drop(record.group, book)
+            return
         data = self._data(block, record)
         group = self.books.group(record.group) if record.type != segment.FREED else GroupBook()
         if record.type == segment.HARD_STATE:
@@ -222,6 +228,10 @@ class Recovery:
             freed = self.books.segments.pop(number, None)
             if freed is not None:
                 self.unused.append((number, freed.size))
+
+    def _drop(self, group: int, book: SegmentBook) -> None:
+        self.books.drop(group, book)
+        self._memberships.pop(group, None)
 
     def _note_membership(self, block: Block, record: Record) -> None:
         self._memberships.setdefault(record.group, {})[record.index] = (record.term, self._data(block, record))

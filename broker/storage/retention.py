@@ -33,6 +33,9 @@ class Retention:
         """Old entries up to ``upto`` that are in no range of ``live`` may go. Replaces an unfinished job."""
         self._jobs[group] = _Job(self._books.group(group).index.old, live, upto)
 
+    def forget(self, group: int) -> None:
+        self._jobs.pop(group, None)
+
     def slice(self) -> None:
         """Work at one job for a bounded time."""
         for group, job in self._jobs.items():

@@ -49,9 +49,11 @@ FLOOR = 6
 RESET = 7
 FREED = 8
 PREAMBLE = 9
+DROPPED = 10
+"""Nothing of a group is here any more; what follows of it is another life."""
 
 ENTRY_TYPES = frozenset((ENTRY, CARRIED, MOVED))
-_TYPES = frozenset(range(ENTRY, PREAMBLE + 1))
+_TYPES = frozenset(range(ENTRY, DROPPED + 1))
 _KINDS = tuple(EntryKind)
 
 _value = google_crc32c.value

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from struct import Struct
 
 import msgspec
@@ -72,9 +73,30 @@ class SnapshotFiles:
             part = f"{layout.snapshot_path(layout.snapshot_name(group, mark))}.{self._counter}{layout.PART}"
         return SnapshotWriter(self, self._disk, part, group, mark)
 
-    def finished(self, group: GroupId, name: str) -> None:
+    def publish(self, part: str, group: GroupId, name: str) -> None:
+        """A synced file gets its name."""
         with self._lock:
+            self._disk.rename(part, layout.snapshot_path(name))
             self._whole.setdefault(group, set()).add(name)
+        self._disk.sync_directory(layout.SNAPSHOTS)
+
+    def disown(self, group: GroupId, name: str | None = None) -> list[str]:
+        """The names, of the whole snapshots of a group or of one of them, that nothing needs any more."""
+        with self._lock:
+            whole = self._whole.get(group, set())
+            stale = sorted(whole if name is None else whole & {name})
+            whole.difference_update(stale)
+        return stale
+
+    def remove(self, name: str) -> None:
+        """Unless a snapshot of that name was written again since it was disowned or superseded."""
+        place = layout.snapshot_place(name)
+        with self._lock:
+            if place is not None and name in self._whole.get(place[0], ()):
+                return
+            # One mark may be written twice, by this replica and by a leader's transfer; both ask for its removal.
+            with suppress(FileNotFoundError):
+                self._disk.delete(layout.snapshot_path(name))
 
     def superseded(self, group: GroupId, name: str) -> list[str]:
         """Whole snapshots of the group that are not newer than ``name``: needless when ``name`` counts for good."""
@@ -131,9 +153,7 @@ class SnapshotWriter:
         file.sync()
         file.close()
         self._file = None
-        self._disk.rename(self._part, layout.snapshot_path(self._name))
-        self._disk.sync_directory(layout.SNAPSHOTS)
-        self._files.finished(self._group, self._name)
+        self._files.publish(self._part, self._group, self._name)
         return self._name
 
     def abort(self) -> None:

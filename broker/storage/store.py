@@ -20,12 +20,13 @@ from broker.storage import layout, manifest, segment
 from broker.storage.books import SegmentBook
 from broker.storage.compaction import Compaction
 from broker.storage.disk import Disk, StorageLocked
-from broker.storage.draft import Draft
+from broker.storage.draft import Draft, void_all
 from broker.storage.entries import Entries
 from broker.storage.locations import OFFSET_BITS
 from broker.storage.operations import Append, Carry, Move, Reset, SetFloor, SetHardState, SetMark
 from broker.storage.pool import SegmentPool
 from broker.storage.reader import Reader
+from broker.storage.recovered import Recovered, recovered_of
 from broker.storage.recovery import Recovery
 from broker.storage.retention import Retention
 from broker.storage.segment import BLOCK_HEADER_BYTES, node_magic
@@ -36,18 +37,6 @@ from broker.storage.term_runs import TermRuns, runs_of
 from broker.storage.wal import Batch, Wal
 
 __all__ = ["Batch", "Recovered", "SnapshotWriter", "StorageLocked", "StorageSettings", "Store", "StoreStats"]
-
-
-class Recovered(msgspec.Struct, frozen=True):
-    """What a replica finds of its past. ``memberships``: those appended behind the mark, ascending."""
-
-    hard_state: HardState
-    mark: SnapshotMark | None
-    first_index: Index
-    last_index: Index
-    term_runs: tuple[tuple[Index, Term], ...]
-    """Where each run of entries of one term begins, from ``first_index`` to ``last_index``."""
-    memberships: tuple[tuple[Index, Membership], ...]
 
 
 class StoreStats(msgspec.Struct, frozen=True):
@@ -92,7 +81,7 @@ class Store:
         self._pool = SegmentPool(self._disk, self._settings)
         for number, size in recovery.unused:
             self._pool.release(number, size)
-        self._wal = Wal(self._disk, self._pool, magic, self._settings.segment_bytes)
+        self._wal = Wal(self._disk, self._pool, self._snapshots, magic, self._settings.segment_bytes)
         if recovery.last is not None:
             self._wal.continue_after(recovery.last, recovery.sequence)
         self._reader = Reader(self._disk, self._settings.open_segments)
@@ -106,6 +95,7 @@ class Store:
         what was staged since."""
         self._under_way: deque[Batch] = deque()
         self._recovered: dict[int, Recovered] = {}
+        self._lives: dict[int, int] = {}
         for group in self._books.groups:
             self._recover_group(group, recovery)
 
@@ -114,14 +104,7 @@ class Store:
         first, last = book.index.base, book.index.last
         tail = self._entries.tails[group] = Tail(first, last, TermRuns(book.terms.all()))
         tail.mark, tail.mark_name = book.mark, book.mark_name
-        self._recovered[group] = Recovered(
-            book.hard_state,
-            book.mark,
-            Index(first),
-            Index(last),
-            tuple((Index(start), Term(term)) for start, term in book.terms.within(first, last)),
-            tuple((Index(index), membership) for index, membership in recovery.memberships(group)),
-        )
+        self._recovered[group] = recovered_of(book, recovery.memberships(group))
 
     def recovered(self, group: GroupId) -> Recovered | None:
         """As it was when the store was opened. None: the group has never been here."""
@@ -129,6 +112,10 @@ class Store:
 
     def groups(self) -> list[GroupId]:
         return [GroupId(group) for group in sorted(self._entries.tails)]
+
+    def holds(self, group: GroupId) -> bool:
+        """Whether anything of the group is here."""
+        return group in self._entries.tails
 
     # --- staging
 
@@ -209,6 +196,31 @@ class Store:
             self._draft.note(SetFloor(group, first))
         self._draft.retained.append((group, live if isinstance(live, list) else list(live), mark_index))
 
+    def drop_group(self, group: GroupId) -> None:
+        """Forget all there is of a group, for good with the next batch; nothing of it can be read from now on. The same
+        group may come back at once, as one that has never been here. What was begun before (see ``lives``) must not be
+        staged after."""
+        tail = self._entries.drop(group)
+        if tail is not None:
+            self._cache.drop(tail)
+        self._recovered.pop(group, None)
+        self._retention.forget(group)
+        for operations in (self._copies.operations, *(batch.operations for batch in self._under_way)):
+            void_all(operations, group)
+        self._draft.drop(group)
+        self._draft.stale_snapshots += self._snapshots.disown(group)
+        self._lives[group] = self.lives(group) + 1
+
+    def lives(self, group: GroupId) -> int:
+        """How often the group was dropped since the store was opened: what outlasts a drop finds out by it."""
+        return self._lives.get(group, 0)
+
+    def discard_snapshot(self, group: GroupId, name: str) -> None:
+        """A finished snapshot that is not going to count: its file goes with the next batch."""
+        tail = self._entries.tails.get(group)
+        if tail is None or tail.mark_name != name:
+            self._draft.stale_snapshots += self._snapshots.disown(group, name)
+
     # --- batches
 
     def seal(self) -> Batch | None:
@@ -244,6 +256,7 @@ class Store:
         batch.freed = list(draft.freed.items())
         for group in draft.reset:
             self._entries.tails[group].resets -= 1
+        batch.stale_snapshots = draft.stale_snapshots
         for group, name in draft.marked.items():
             batch.stale_snapshots += self._snapshots.superseded(group, name)
         self._under_way.append(batch)
@@ -363,7 +376,7 @@ class Store:
             batch = self._under_way.popleft()
             for operation in batch.operations:
                 operation.settled(self._books)
-                if type(operation) is Append:
+                if type(operation) is Append and not operation.void:
                     self._cache.may_go(self._entries.tails[operation.group], operation)
                     self._entries.settled(operation)
                 elif type(operation) is Carry:
@@ -374,7 +387,7 @@ class Store:
     def _appends_of(self, group: GroupId) -> list[Append]:
         """Of one group, staged or sealed, not known to be durable."""
         operations = chain(self._draft.operations, *(batch.operations for batch in self._under_way))
-        return [each for each in operations if type(each) is Append and each.group == group]
+        return [each for each in operations if type(each) is Append and each.group == group and not each.void]
 
     def _begin_retentions(self, draft: Draft) -> None:
         for group, live, upto in draft.retained:

@@ -96,6 +96,13 @@ class Cache:
                 span.last = min(span.last, first - 1)
         self._newest.pop(tail, None)
 
+    def drop(self, tail: Tail) -> None:
+        """The tail's group is gone."""
+        self._bytes -= _cost(tail.recent)
+        tail.recent = []
+        tail.recent_first = tail.last + 1
+        self._newest.pop(tail, None)
+
     def may_go(self, tail: Tail, append: Append) -> None:
         entries = len(append.offsets)
         newest = self._newest.get(tail)

@@ -8,7 +8,6 @@ follows a batch proves that the batch was whole. After a failed write or sync no
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,6 +18,7 @@ from broker.storage.books import SegmentBook
 from broker.storage.disk import Disk, DiskFile
 from broker.storage.pool import SegmentPool
 from broker.storage.segment import BLOCK_HEADER_BYTES, OFFSET_LIMIT, encode_block_header
+from broker.storage.snapshots import SnapshotFiles
 
 _SYNC_TIMES = 4096
 
@@ -51,9 +51,12 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Wal:
-    def __init__(self, disk: Disk, pool: SegmentPool, magic: bytes, segment_bytes: int) -> None:
+    def __init__(
+        self, disk: Disk, pool: SegmentPool, snapshots: SnapshotFiles, magic: bytes, segment_bytes: int
+    ) -> None:
         self._disk = disk
         self._pool = pool
+        self._snapshots = snapshots
         self._magic = magic
         self._segment_bytes = segment_bytes
         self._file: DiskFile | None = None
@@ -156,6 +159,4 @@ class Wal:
         for number, size in batch.freed:
             self._pool.release(number, size)
         for name in batch.stale_snapshots:
-            # One mark may be written twice, by this replica and by a leader's transfer; both ask for its removal.
-            with suppress(FileNotFoundError):
-                self._disk.delete(layout.snapshot_path(name))
+            self._snapshots.remove(name)

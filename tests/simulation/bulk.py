@@ -89,16 +89,17 @@ class Bulk:
     def _finish(self, sending: Sending) -> None:
         if not self._goes_on(sending) or sending.incoming is None:
             return
-        name = sending.incoming.finish()
+        arrived = sending.incoming.finish()
         self._under_way.remove(sending)
         self._world.counts["snapshot transfer"] += 1
-        sending.target.handle(inputs.SnapshotArrived(sending.job.group, sending.job.mark, name))
+        sending.target.handle(arrived)
         sending.source.work(self._network.latency(), sending.source.handle, self._ended(sending, True))
 
     def _goes_on(self, sending: Sending) -> bool:
         if sending not in self._under_way:
             return False
-        if self._network.passable(sending.source.name, sending.target.name):
+        wanted = sending.incoming is None or sending.incoming.wanted
+        if wanted and self._network.passable(sending.source.name, sending.target.name):
             return True
         self._break(sending)
         return False

@@ -81,7 +81,7 @@ def test_a_flipped_byte_anywhere_before_the_last_batch_is_found() -> None:
             disk.flip(layout.segment_path(number), offset, mask)
 
             # then opening names the file
-            with pytest.raises(DataCorrupt, match=r"wal/[0-9a-f]+\.seg at offset \d+.*join again"):
+            with pytest.raises(DataCorrupt, match=r"wal/[0-9a-f]+\.seg at offset \d+"):
                 open_store(disk)
             disk.flip(layout.segment_path(number), offset, mask)
     assert what_counts(open_store(disk)) == intact
