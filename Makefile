@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 1000
 LINES ?= 200000
+MINUTES ?= 30
+ONLY ?=
 
-.PHONY: help run test lint types sim demo bench proto clean
+.PHONY: help run test lint types sim demo bench faults proto clean
 
 help: ## Show what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -41,6 +43,9 @@ demo: $(READY) ## Send real text through the cluster, kill the leader with -9 mi
 
 bench: $(READY) ## Measure CPU per message of a three-zone cluster
 	@$(BIN)/python -m loadtest bench
+
+faults: $(READY) ## Break a cluster in every way under every workload: make faults MINUTES=60 ONLY=cut,fifo
+	@$(BIN)/python -m loadtest.faults --minutes $(MINUTES) --only "$(ONLY)"
 
 proto: $(READY) ## Regenerate broker/pb from proto/
 	@$(BIN)/python proto/generate.py

@@ -36,11 +36,15 @@ class ClusterError(Exception):
 class BrokerProcess:
     """One node: its settings, its log file, and the process while it runs."""
 
-    def __init__(self, settings: NodeSettings, folder: Path, program: Sequence[str] = PROGRAM) -> None:
+    def __init__(
+        self, settings: NodeSettings, folder: Path, program: Sequence[str] = PROGRAM, prefix: Sequence[str] = ()
+    ) -> None:
+        """``prefix``: what the command line begins with, where something else is to start the node."""
         self.log = folder / f"{settings.node}.log"
         self.config = folder / f"{settings.node}.toml"
         self.configure(settings)
         self._program = program
+        self._prefix = prefix
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,7 +64,7 @@ class BrokerProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._program, "--config", str(self.config)],
+                [*self._prefix, sys.executable, "-m", *self._program, "--config", str(self.config)],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,0 +1,37 @@
+"""Which cells (a fault and a workload) a run has, and in which order. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    fault: str
+    workload: str
+
+
+class UnknownName(Exception):
+    """Neither a fault nor a workload; the message lists both."""
+
+
+def select(faults: Sequence[str], workloads: Sequence[str], only: Iterable[str]) -> list[Cell]:
+    """``only``: names of faults and workloads in any mix; none of a kind means all of it. Raises UnknownName.
+
+    The first round meets every fault once and every workload about as often as any other, so that a run that ends
+    early has seen the breadth of both.
+    """
+    wanted = [name for name in only if name]
+    unknown = [name for name in wanted if name not in faults and name not in workloads]
+    if unknown:
+        raise UnknownName(
+            f"{', '.join(unknown)}: no such fault or workload; faults are {', '.join(faults)}; workloads are "
+            f"{', '.join(workloads)}"
+        )
+    rows = [name for name in faults if name in wanted] or list(faults)
+    columns = [name for name in workloads if name in wanted] or list(workloads)
+    return [
+        Cell(fault, columns[(place + turn) % len(columns)])
+        for turn in range(len(columns))
+        for place, fault in enumerate(rows)
+    ]
