@@ -23,10 +23,12 @@ class _Command(NamedTuple):
 
 COMMANDS = {
     "dev": _Command("broker.cli.dev", "dev", "Start one node, with nothing to configure."),
-    "cluster": _Command("broker.cli.cluster", "cluster", "Start a cluster on this machine, one process per node."),
+    "cluster": _Command("broker.cli.cluster", "app", "Start a cluster on this machine; add, drain, replace its nodes."),
     "node": _Command("broker.cli.node", "node", "Run one node of a cluster, as a service does."),
     "queue": _Command("broker.cli.queue", "app", "Make, look at and use queues: create, list, send, receive, ..."),
     "status": _Command("broker.cli.status", "status", "Show nodes, zones, groups, leaders and lag."),
+    "backup": _Command("broker.cli.backup", "backup", "Back the whole cluster up while it runs, to a directory."),
+    "restore": _Command("broker.cli.restore", "restore", "Make a new cluster's nodes of a backup."),
     "handover": _Command("broker.cli.handover", "handover", "Have a node hand over its leaderships."),
 }
 

@@ -215,6 +215,18 @@ class DeadlineExceeded(ServiceError):
     code = "DeadlineExceeded"
 
 
+class BackupInProgress(ServiceError):
+    """Another backup is about to capture the same cluster: it takes a moment, ten seconds at most."""
+
+    code = "BackupInProgress"
+
+
+class BackupExpired(BrokerError):
+    """A replica does not have the state that was captured for a backup, or not any more."""
+
+    code = "BackupExpired"
+
+
 class DataCorrupt(BrokerError):
     """Stored bytes do not match their checksum. The message names the file and the offset."""
 

@@ -13,6 +13,7 @@ import grpc.aio
 from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import MIB
+from broker.pb.backup.v1 import backup_pb2_grpc
 from broker.pb.cluster.v1 import cluster_pb2_grpc
 from broker.pb.queues.v1 import queues_pb2_grpc
 
@@ -51,13 +52,14 @@ class Endpoint:
     """A node's client address, its channel and its stubs. ``suspect``: it broke off or fell silent, and has not
     answered since."""
 
-    __slots__ = ("address", "channel", "cluster", "queues", "suspect")
+    __slots__ = ("address", "backup", "channel", "cluster", "queues", "suspect")
 
     def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
         self.address = address
         self.channel = channel
         self.queues = queues_pb2_grpc.QueueServiceStub(channel)
         self.cluster = cluster_pb2_grpc.ClusterServiceStub(channel)
+        self.backup = backup_pb2_grpc.BackupServiceStub(channel)
         self.suspect = False
 
 

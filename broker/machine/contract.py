@@ -36,6 +36,8 @@ class Applied(msgspec.Struct, gc=False):
     reply: Any
     """A msgspec.Struct of the room's reply union, or base.errors.Refusal."""
     effects: tuple[Effect, ...] = ()
+    capture: bytes = b""
+    """The backup for which every replica is to capture the state as it is now, if any."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -54,6 +56,10 @@ class Machine(Protocol):
 
     def apply(self, command: bytes | memoryview, place: Place) -> Applied:
         """Apply one committed command. First fires every deadline <= ``place.at``."""
+
+    def waits(self, command: bytes | memoryview) -> bool:
+        """Whether a command is one that waits while a backup holds the group: one that says to this group what was
+        done in another. Raises msgspec.MsgspecError, as ``apply`` does."""
 
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:
         """Fire every deadline <= ``at``; called before apply of any room's command and for ticks."""

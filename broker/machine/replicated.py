@@ -15,9 +15,10 @@ import msgspec
 from broker.base.errors import InvalidArgument, Refusal
 from broker.base.ids import Index
 from broker.base.instants import WallMillis
-from broker.machine import envelope, sessions
+from broker.machine import envelope, holding, sessions
 from broker.machine.contract import Applied, Effect, Machine, Place
 from broker.machine.envelope import TICK_ROOM, Envelope
+from broker.machine.holding import Hold
 from broker.machine.sessions import Sessions
 
 VERSION = 1
@@ -30,6 +31,7 @@ class _Header(msgspec.Struct, frozen=True, array_like=True):
     applied_index: Index
     now: WallMillis
     rooms: tuple[str, ...]
+    hold: Hold | None = None
 
 
 class _Section(msgspec.Struct, frozen=True, array_like=True):
@@ -50,11 +52,14 @@ class ReplicatedMachine:
     """``now``: milliseconds since the Unix epoch, never going back. ``applied_index``: of the last entry applied."""
 
     def __init__(self, rooms: dict[str, Machine], remembered: Sessions | None = None) -> None:
-        if TICK_ROOM in rooms:
-            raise ValueError("a room needs a name: the empty one stands for ticks")
+        if TICK_ROOM in rooms or holding.ROOM in rooms:
+            raise ValueError(
+                f"a room needs a name of its own: the empty one stands for ticks, {holding.ROOM!r} for holds"
+            )
         self._rooms = rooms
         self._others = {name: [each for other, each in rooms.items() if other != name] for name in (*rooms, TICK_ROOM)}
         self._sessions = Sessions() if remembered is None else remembered
+        self._hold: Hold | None = None
         self.now = WallMillis(0)
         self.applied_index = Index(0)
 
@@ -69,8 +74,10 @@ class ReplicatedMachine:
         self._sessions.expire(now)
         if opened.room == TICK_ROOM:
             return Applied(None, self._advance(self._others[TICK_ROOM], now))
+        if opened.room == holding.ROOM:
+            return self._change_hold(opened, index)
         if opened.request is None:
-            return self._carry_out(opened, index)
+            return self._held_back(opened) or self._carry_out(opened, index)
         try:
             kept = self._sessions.recall(opened.request.session, opened.request.number)
         except InvalidArgument as error:
@@ -78,6 +85,9 @@ class ReplicatedMachine:
         if kept is not None:
             self._sessions.touch(opened.request.session, now)
             return Applied(self._reply(kept), self._advance(self._others[TICK_ROOM], now))
+        held_back = self._held_back(opened)
+        if held_back is not None:
+            return held_back  # and not remembered: the same request is to succeed later
         applied = self._carry_out(opened, index)
         kept = _encode((_SESSIONS if isinstance(applied.reply, Refusal) else opened.room, applied.reply))
         self._sessions.remember(opened.request.session, opened.request.number, kept, now)
@@ -85,6 +95,8 @@ class ReplicatedMachine:
 
     def query(self, room: str, question: Any, at: WallMillis) -> Any:
         """What the room answers, or a Refusal when there is no such room. ``at`` may lie ahead of the last entry."""
+        if room == holding.ROOM:
+            return holding.in_force(self._hold, max(self.now, at))
         found = self._rooms.get(room)
         if found is None:
             return _no_room(room)
@@ -101,7 +113,7 @@ class ReplicatedMachine:
 
     def dump(self) -> Iterator[bytes]:
         """Captures now, encodes while iterated."""
-        header = _Header(VERSION, self.applied_index, self.now, tuple(self._rooms))
+        header = _Header(VERSION, self.applied_index, self.now, tuple(self._rooms), self._hold)
         remembered = self._sessions.capture()
         rooms = [(name, room.dump()) for name, room in self._rooms.items()]
         return _encode_all(header, remembered, rooms)
@@ -125,7 +137,7 @@ class ReplicatedMachine:
                 self._rooms[name].load(own)
         if current is not None:
             raise ValueError(f"the dump has a piece of room {current.room!r} out of order")
-        self.now, self.applied_index = header.now, header.applied_index
+        self.now, self.applied_index, self._hold = header.now, header.applied_index, header.hold
 
     def live_entries(self) -> Iterator[tuple[Index, Index]]:
         """Inclusive, ascending, disjoint ranges over all rooms. Captures now."""
@@ -140,6 +152,24 @@ class ReplicatedMachine:
         elsewhere = self._advance(self._others[opened.room], self.now)
         applied = room.apply(opened.command, Place(index, self.now))
         return Applied(applied.reply, elsewhere + applied.effects) if elsewhere else applied
+
+    def _held_back(self, opened: Envelope) -> Applied | None:
+        """The answer to a command that waits for the end of a hold."""
+        if self._hold is None:
+            return None
+        self._hold = holding.in_force(self._hold, self.now)
+        room = self._rooms.get(opened.room)
+        if self._hold is None or room is None or not room.waits(opened.command):
+            return None
+        return Applied(holding.refusal(self._hold, self.now), self._advance(self._others[TICK_ROOM], self.now))
+
+    def _change_hold(self, opened: Envelope, index: Index) -> Applied:
+        command = holding.decode(opened.command)
+        hold = holding.in_force(self._hold, self.now)
+        self._hold, reply = holding.carried_out(hold, command, index, self.now)
+        capture = self._hold is not None and self._hold.captured == index
+        effects = self._advance(self._others[TICK_ROOM], self.now)
+        return Applied(reply, effects, command.backup if capture else b"")
 
     @staticmethod
     def _advance(rooms: list[Machine], at: WallMillis) -> tuple[Effect, ...]:

@@ -45,6 +45,7 @@ class Frontage:
             GrpcSettings(settings.client_listen, _tls(settings)),
             self._services.queues,
             self._services.cluster,
+            self._services.backup,
             registry,
             scope,
             fail,

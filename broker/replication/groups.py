@@ -6,7 +6,7 @@ leader, and the caller forwards the whole use case there with ``call``. One hop,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.base.instants import Clock, Millis
 from broker.machine.envelope import RequestId
+from broker.replication.captures import CapturedPart
 
 CallHandler = Callable[[bytes], Awaitable[bytes]]
 
@@ -100,6 +101,15 @@ class Groups(Protocol):
 
     async def transfer(self, group: GroupId, to: NodeId, timeout: Millis) -> bool:
         """Hand leadership to a caught-up voter; whether it moved in time. Raises NotLeader."""
+
+    async def read_captured(self, group: GroupId, backup: bytes, part: int) -> CapturedPart:
+        """What the replica of this node, leader or not, has captured for a backup; at a rate that others can bear.
+
+        Raises BackupExpired when it has nothing, or that part not any more; DataCorrupt.
+        """
+
+    def keep_captured(self, backup: bytes, groups: Collection[GroupId]) -> None:
+        """What the replicas of this node have captured for a backup is still needed of ``groups``, and of no others."""
 
     def status(self) -> list[GroupStatus]:
         """All replicas of this node."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
 from broker.aio.system_clock import microseconds
-from broker.base.errors import DeadlineExceeded, Unavailable
+from broker.base.errors import BackupExpired, DeadlineExceeded, Unavailable
 from broker.base.ids import GroupId, Index, NodeId
 from broker.base.instants import Clock, Millis
 from broker.machine import envelope
 from broker.machine.envelope import Envelope, RequestId
 from broker.raft.types import Role
 from broker.replication import inputs
+from broker.replication.captures import CapturedPart
 from broker.replication.engine import Engine
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
 from broker.replication.replica import Replica
@@ -105,6 +107,23 @@ class LocalGroups:
                 return True
         except TimeoutError:
             return False
+
+    async def read_captured(self, group: GroupId, backup: bytes, part: int) -> CapturedPart:
+        replica = self._engine.core.replicas.get(group)
+        capture = None if replica is None else replica.captures.get(backup, self._engine.clock.monotonic())
+        if capture is None:
+            raise BackupExpired(
+                f"{self.me} has not captured group {group} for this backup, or does not keep it any more"
+            )
+        return await self._engine.snapshots.read(capture, part)
+
+    def keep_captured(self, backup: bytes, groups: Collection[GroupId]) -> None:
+        now = self._engine.clock.monotonic()
+        for group, replica in self._engine.core.replicas.items():
+            if group in groups:
+                replica.captures.get(backup, now)
+            else:
+                replica.captures.drop(backup)
 
     def status(self) -> list[GroupStatus]:
         connected = self.connected()

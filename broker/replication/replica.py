@@ -23,9 +23,11 @@ from broker.raft import events
 from broker.raft.group import RaftGroup
 from broker.raft.ready import Ready, RoleChange
 from broker.raft.types import Entry, EntryKind, Role, SnapshotMark
+from broker.replication.captures import LIFETIME, Captures
 from broker.replication.inputs import Query, SendSnapshot, SnapshotJob
 from broker.replication.outbox import Outbox
 from broker.replication.promises import Promises
+from broker.replication.transfer import outgoing
 from broker.storage.store import Store
 
 
@@ -75,6 +77,7 @@ class Replica:
         """Up to where the last snapshot reaches that was sent to a follower, under this leadership."""
         self._bytes_since_mark = 0
         self._installing: SnapshotMark | None = None
+        self.captures = Captures()
         if mark.index:
             self._load_machine()
             store.retain(group, mark.index, self.machine.live_entries(), raft.first_index)
@@ -86,6 +89,7 @@ class Replica:
             self._absorb(self.raft.handle(event, at.now), at, out)
 
     def wake(self, at: Instant, out: Outbox) -> None:
+        self.captures.wake(at.now)
         if self._installing is not None:
             return
         deadline = self.raft.next_deadline()
@@ -103,7 +107,7 @@ class Replica:
             due = self.machine.next_deadline()
             if due is not None:
                 tick = max(Millis(at.now + due - at.wall), self._tick_not_before)
-        return earliest(self.raft.next_deadline(), tick)
+        return earliest(self.raft.next_deadline(), tick, self.captures.next_deadline())
 
     # --- callers
 
@@ -163,7 +167,8 @@ class Replica:
         keep_from = self._keep_from(job.mark.index)
         self._mark = job.mark
         self._store.stage_snapshot_mark(self.group, job.mark, name)
-        self._store.retain(self.group, job.mark.index, live, keep_from)
+        if not self.captures:  # what they refer to may be dead since, and nobody has read it yet
+            self._store.retain(self.group, job.mark.index, live, keep_from)
         self.handle(events.Compacted(job.mark, keep_from), at, out)
 
     def snapshot_abandoned(self) -> None:
@@ -275,7 +280,7 @@ class Replica:
         batch = list(islice(self._unapplied, take))
         for entry in batch:
             self._unapplied.popleft()
-            self._apply(entry, out)
+            self._apply(entry, at, out)
         self._absorb(self.raft.handle(events.Applied(self.applied), at.now), at, out)
         if self._granted:
             self._answer_reads(at, out)
@@ -285,7 +290,7 @@ class Replica:
         if self._snapshot_is_due():
             out.snapshots_due.append(self.group)
 
-    def _apply(self, entry: Entry, out: Outbox) -> None:
+    def _apply(self, entry: Entry, at: Instant, out: Outbox) -> None:
         self.applied = entry.index
         self._bytes_since_mark += len(entry.data)
         promise = self._promises.keep(entry.index, entry.term)
@@ -295,6 +300,8 @@ class Replica:
                 for effect in applied.effects:
                     out.effects.append((self.group, effect))
             reply: Any = applied.reply
+            if applied.capture:
+                self._capture(applied.capture, at)
         else:
             reply = None
         if promise is not None:
@@ -303,6 +310,13 @@ class Replica:
                 out.answer(token, reply)
             else:
                 out.fail(token, self.not_leader())
+
+    def _capture(self, backup: bytes, at: Instant) -> None:
+        """Unless the entry is read again after a restart, long after: nobody will ask."""
+        if self.machine.now + LIFETIME > at.wall:
+            dump, live = self.machine.dump(), self.machine.live_entries()
+            pieces = outgoing(self._store, self.group, dump, live, whole=True)
+            self.captures.add(backup, self._here(), pieces, at.now)
 
     def _answer_reads(self, at: Instant, out: Outbox) -> None:
         while self._granted and self._granted[0][0] <= self.applied:

@@ -11,6 +11,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, Unavailable
 from broker.base.ids import Index, NodeId
 from broker.replication import inputs, transfer
+from broker.replication.captures import Capture, CapturedPart
 from broker.storage.store import Store
 from broker.telemetry import logs
 
@@ -51,6 +52,13 @@ class Snapshots:
         elif type(job) is inputs.SendSnapshot:
             self._scope.start(self._send(job), name=f"snapshot of group {job.group} to {job.peer}")
 
+    async def read(self, capture: Capture, number: int) -> CapturedPart:
+        """A part of what was captured for a backup, no faster than a transfer. Raises BackupExpired, DataCorrupt."""
+        begun = microseconds()
+        part = capture.part(number)
+        await asyncio.sleep(self._rest(microseconds() - begun, part.size))
+        return part
+
     async def receive(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
         """Raises Unavailable (no replica here wants it), DataCorrupt, msgspec.DecodeError; the sender is then told that
         the transfer failed."""
@@ -72,6 +80,10 @@ class Snapshots:
             raise
         self.received += 1
         self._host.handle(arrived)
+
+    def _rest(self, made_in: int, size: int) -> float:
+        """Seconds, after ``size`` bytes that took ``made_in`` microseconds to make."""
+        return max(made_in * _REST / 1_000_000, size / self._bytes_per_second)
 
     async def _write(self, job: inputs.SnapshotJob) -> None:
         def write() -> tuple[str, list[tuple[Index, Index]]]:
@@ -99,7 +111,7 @@ class Snapshots:
             for piece in transfer.outgoing(self._store, job.group, job.pieces, job.live):
                 made_in = microseconds() - begun
                 yield piece
-                await asyncio.sleep(max(made_in * _REST / 1_000_000, len(piece) / self._bytes_per_second))
+                await asyncio.sleep(self._rest(made_in, len(piece)))
                 begun = microseconds()
 
         ok = False

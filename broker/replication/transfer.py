@@ -44,11 +44,17 @@ def decode_header(data: bytes) -> SnapshotHeader:
     return _header_decoder.decode(data)
 
 
+def decode_entries(piece: bytes) -> list[Entry]:
+    """Of a piece that holds entries. Raises msgspec.DecodeError."""
+    return _entries_decoder.decode(memoryview(piece)[1:])
+
+
 def outgoing(
-    store: Store, group: GroupId, dump: Iterable[bytes], live: Iterable[tuple[Index, Index]]
+    store: Store, group: GroupId, dump: Iterable[bytes], live: Iterable[tuple[Index, Index]], whole: bool = False
 ) -> Iterator[bytes]:
     """All pieces in order. Lazy: each step looks for at most one piece's worth in the log. Where little is left of what
-    was live, a piece may be empty."""
+    was live, a piece may be empty. ``whole``: for whom nothing follows that makes up for what is gone; then raises
+    DataCorrupt if anything is."""
     for piece in dump:
         yield bytes([DUMP]) + piece
     gathered: list[Entry] = []
@@ -59,6 +65,8 @@ def outgoing(
             stop = Index(min(last, index + _LOOKED_FOR - looked_for - 1))
             entries, beyond = store.read_kept(group, index, stop, _ENTRIES_PIECE - size)
             looked_for += beyond - index
+            if whole and len(entries) < beyond - index:
+                raise DataCorrupt(f"group {group}: of the live entries {index} to {beyond - 1} some are gone")
             index = beyond
             gathered += entries
             size += sum([len(entry.data) for entry in entries])
@@ -85,7 +93,7 @@ class Incoming:
             return 0
         if piece[0] != ENTRIES:
             raise DataCorrupt(f"snapshot of group {self.header.group}: piece of unknown kind {piece[0]}")
-        entries = _entries_decoder.decode(memoryview(piece)[1:])
+        entries = decode_entries(piece)
         self._store.stage_carried(self.header.group, entries)
         return len(piece)
 

@@ -10,6 +10,7 @@ from broker.base.ids import NodeId
 from broker.domain.directory.commands import Group, Node
 from broker.replication.groups import Groups
 from broker.services.admission import Admission, AdmissionSettings
+from broker.services.backup import BackupService
 from broker.services.cluster import ClusterService
 from broker.services.contents import DEFAULT_CACHE_SIZE, Contents
 from broker.services.controller import Controller, ControllerSettings
@@ -42,6 +43,7 @@ class Services(msgspec.Struct, frozen=True):
     cluster: ClusterService
     controller: Controller
     courier: Courier
+    backup: BackupService
     admission: Admission
     contents: Contents
 
@@ -82,6 +84,7 @@ def assemble(
         cluster=ClusterService(groups, locator, directory, version),
         controller=controller,
         courier=courier,
+        backup=BackupService(groups, locator, directory, random_bytes),
         admission=admission,
         contents=contents,
     )

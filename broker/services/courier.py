@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, NotLeader
+from broker.base.errors import BackupInProgress, BrokerError, NotLeader
 from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
 from broker.base.instants import MINUTE, SECOND, Millis
 from broker.domain.queues.commands import Arrive, Arrived, Done, Retarget, Shipped
 from broker.domain.queues.model import Target
 from broker.domain.queues.questions import Parcel
+from broker.machine import holding
 from broker.machine.outbox import WAKE_KEY
 from broker.replication.groups import Groups
 from broker.services.carrying import (
@@ -139,6 +140,7 @@ class Courier:
     async def note(self, group: GroupId, note: Note[Parcel]) -> Noted | Unnoted:
         returned = tuple((parcel.number, refusal) for parcel, refusal in note.returned)
         try:
+            self._must_not_be_held(group)
             await self._propose(group, Shipped(note.accepted, returned))
         except BrokerError as error:
             return Unnoted(error)
@@ -161,8 +163,16 @@ class Courier:
         accepted_as(Done, await self._groups.propose(group, ROOM, command, self._settings.step_time))
 
     async def _arrive_here(self, group: GroupId, command: Arrive, deadline: Millis) -> Arrived:
+        self._must_not_be_held(group)
         remaining = Millis(deadline - self.now())
         return accepted_as(Arrived, await self._groups.propose(group, ROOM, command, remaining))
+
+    def _must_not_be_held(self, group: GroupId) -> None:
+        """The machine would refuse it, too, but only after all of it has been replicated."""
+        if self._groups.peek(group, holding.ROOM, None) is not None:
+            raise BackupInProgress(
+                f"group {group} takes in nothing from other groups while a backup captures the cluster"
+            )
 
     def _deadline(self) -> Millis:
         return Millis(self.now() + self._settings.step_time)

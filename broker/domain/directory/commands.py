@@ -263,6 +263,18 @@ Command = (
     | PreferLeader
 )
 
+STEPS = (
+    PlaceResource,
+    ActivateResource,
+    RetireResource,
+    ForgetResource,
+    SpreadResource,
+    RestripeResource,
+    BeginTelling,
+    EndTelling,
+)
+"""Commands that go before or after something that is done in the groups of a resource."""
+
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=1):
     pass

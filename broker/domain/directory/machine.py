@@ -86,6 +86,15 @@ class DirectoryMachine:
             reply = commands.Refused(Refusal.of(error))
         return Applied(reply)
 
+    def waits(self, command: bytes | memoryview) -> bool:
+        return isinstance(_commands.decode(command), commands.STEPS)
+
+    def found_anew(self, nodes: tuple[Node, ...], groups: tuple[Group, ...]) -> None:
+        """The same resources in a new cluster, which has these groups on these nodes. No command: for a backup that is
+        being restored."""
+        self._members = Members(nodes, groups)
+        self._carry_out |= _of_members(self._members)
+
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:  # noqa: ARG002 - nothing here changes by time alone
         return ()
 

@@ -58,6 +58,8 @@ STATUS_BY_CODE: dict[str, grpc.StatusCode] = {
     errors.Overloaded.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DiskFull.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded.code: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.BackupInProgress.code: grpc.StatusCode.ABORTED,
+    errors.BackupExpired.code: grpc.StatusCode.FAILED_PRECONDITION,
     errors.DataCorrupt.code: grpc.StatusCode.DATA_LOSS,
     errors.BrokerError.code: grpc.StatusCode.INTERNAL,
 }

@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import MAX_BATCH_BYTES, MIB
+from broker.edge.grpc.backup import BackupCalls
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
 from broker.edge.grpc.consume import Consume
@@ -26,8 +27,10 @@ from broker.edge.grpc.moves import MoveCalls
 from broker.edge.grpc.produce import Produce
 from broker.edge.grpc.queues import QueueCalls
 from broker.edge.grpc.streams import Afterwards, OpenStreams, Pause, Surroundings
+from broker.pb.backup.v1 import backup_pb2
 from broker.pb.cluster.v1 import cluster_pb2
 from broker.pb.queues.v1 import queues_pb2
+from broker.services.backup import BackupService
 from broker.services.cluster import ClusterService
 from broker.services.queues import QueueService
 from broker.telemetry.metrics import Registry
@@ -36,6 +39,8 @@ REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
 """Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
 QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
 CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
+BACKUP_SERVICE = backup_pb2.DESCRIPTOR.services_by_name["BackupService"]
+_SERVED = (QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name, BACKUP_SERVICE.full_name)
 
 
 class ServerTls(msgspec.Struct, frozen=True):
@@ -64,6 +69,7 @@ class GrpcServer:
         settings: GrpcSettings,
         queues: QueueService,
         cluster: ClusterService,
+        backup: BackupService,
         registry: Registry,
         scope: TaskScope,
         fail: OnFailure,
@@ -75,6 +81,7 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         self._queues = queues
         self._cluster = cluster
+        self._backup = backup
         table = ErrorTable(random_bytes)
         self._calls = Calls(queues.clock, registry, table)
         self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
@@ -91,8 +98,7 @@ class GrpcServer:
         server = grpc.aio.server(options=_options(self._settings))
         server.add_generic_rpc_handlers(tuple(self._handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         self._port = _bind(server, self._settings)
         await server.start()
         self._server = server
@@ -122,10 +128,11 @@ class GrpcServer:
         return [
             self._calls.handlers(QUEUE_SERVICE, unary, streaming),
             self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster).by_name(), {}),
+            self._calls.handlers(BACKUP_SERVICE, BackupCalls(self._backup).by_name(), {}),
         ]
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for service in ("", QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name):
+        for service in ("", *_SERVED):
             await self._health.set(service, status)
 
 
