@@ -18,11 +18,12 @@ from rich.table import Table
 
 from broker.aio.system_clock import SystemClock, microseconds
 from broker.aio.tasks import TaskScope
+from broker.base.trouble import Trouble
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
 from broker.domain.queues.commands import CreateQueue, Send
 from broker.domain.queues.model import Message, QueueAttributes
-from broker.node.replicas import Replicas, founding_topology
+from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.telemetry.metrics import Registry
 
@@ -64,9 +65,9 @@ async def measure(messages: int, batch: int, snapshots: int, folder: Path) -> fl
     )
     lateness = Lateness()
     async with TaskScope("pauses", _fail) as scope:
-        replicas = Replicas(settings, founding_topology(settings)[1], SystemClock(), scope, Registry(), _fail)
+        replicas = Replicas(settings, SystemClock(), scope, Registry(), _fail, Trouble())
         await replicas.start()
-        await replicas.groups.leader_known(GROUP, TIMEOUT)
+        await replicas.groups.led(GROUP)
         await replicas.groups.propose(GROUP, "queues", CreateQueue(QUEUE, "load", QueueAttributes()), TIMEOUT)
         await send(replicas, entries - SLACK, batch)
         gc.collect()

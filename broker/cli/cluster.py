@@ -1,4 +1,7 @@
-"""`broker cluster`: a whole cluster on this machine, one process per node, one simulated availability zone each."""
+"""`broker cluster`: a whole cluster on this machine, one process per node, one simulated availability zone each.
+
+With a command behind it, it changes who belongs to a running cluster instead: see ``broker.cli.members``.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import DEFAULT_DATA_GROUPS
+from broker.cli import members
 from broker.cli.console import err, note
 from broker.cli.layout import BASE_PORT, DEFAULT_CLUSTER, lay_out
 from broker.cli.running import run_until_stopped
@@ -29,8 +33,13 @@ from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, dump, load
 
 CONFIG_NAME = "node.toml"
 
+app = typer.Typer(rich_markup_mode="rich")
+members.register(app)
 
+
+@app.callback(invoke_without_command=True)
 def cluster(
+    context: typer.Context,
     zones: Annotated[int, typer.Option(help="Availability zones to simulate.")] = 3,
     nodes: Annotated[int | None, typer.Option(help="Nodes in all.", show_default="one per zone")] = None,
     data: Annotated[Path, typer.Option(help="Where data, logs and configurations live.")] = Path(".broker/cluster"),
@@ -39,11 +48,15 @@ def cluster(
     fsync: Annotated[str, typer.Option(help="Where the log is synced: thread or loop.")] = "thread",
     restart: Annotated[bool, typer.Option(help="Start a node again when it dies.")] = True,
 ) -> None:
-    """Start a cluster on this machine and keep it running until Ctrl-C. Its data stays.
+    """Start a cluster on this machine and keep it running until Ctrl-C; its data stays. With a command: change the
+    members of a running cluster, on this machine or elsewhere.
 
     [dim]broker cluster --zones 3[/dim]
     [dim]broker cluster --zones 3 --no-restart --data try --base-port 5001[/dim]
+    [dim]broker cluster drain a-0[/dim]
     """
+    if context.invoked_subcommand is not None:
+        return
     if fsync not in ("thread", "loop"):
         raise typer.BadParameter(f"--fsync is {fsync!r}; it must be thread or loop")
     where: Literal["thread", "loop"] = "loop" if fsync == "loop" else "thread"

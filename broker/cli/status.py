@@ -57,7 +57,10 @@ def tables_of(found: ClusterStatus) -> Group:
         f"{found.cluster}: {reachable} of {len(found.nodes)} nodes reachable, "
         f"{led} of {len(found.groups)} groups have a leader (asked {found.answered_by})",
     )
-    return Group(heading, "", _nodes(found.nodes), "", _groups(found.groups))
+    trouble = [Text(f"{node.id}: {said}", style="bold red") for node in found.nodes for said in node.trouble]
+    changes = [Text(f"group {group.id}: {group.change}", style="yellow") for group in found.groups if group.change]
+    notes = [Text(), *trouble, *changes] if trouble or changes else []
+    return Group(heading, *notes, "", _nodes(found.nodes), "", _groups(found.groups))
 
 
 async def _watch(client: Client, as_json: bool, every: float) -> None:
@@ -84,18 +87,26 @@ def _nodes(nodes: tuple[NodeStatus, ...]) -> Table:
     for name in ("node", "zone", "state", "clients", "version"):
         table.add_column(name)
     table.add_column("up", justify="right")
+    table.add_column("replicas", justify="right")
     table.add_column("leads", justify="right")
     for node in nodes:
         table.add_row(
             node.id,
             node.zone,
-            Text("reachable", style="green") if node.reachable else Text("unreachable", style="bold red"),
+            _state(node),
             node.client_address,
             node.version or "-",
             duration(node.uptime) if node.reachable else "-",
+            str(node.replicas),
             str(node.leads),
         )
     return table
+
+
+def _state(node: NodeStatus) -> Text:
+    if not node.reachable:
+        return Text("unreachable" if node.duty == "active" else f"unreachable, {node.duty}", style="bold red")
+    return Text("reachable", style="green") if node.duty == "active" else Text(node.duty, style="yellow")
 
 
 def _groups(groups: tuple[GroupStatus, ...]) -> Table:

@@ -34,6 +34,7 @@ from broker.client.consumer import Consumer, ConsumerSettings
 from broker.client.errors import of_call
 from broker.client.handling import Handler, Handling
 from broker.client.locating import Locator
+from broker.client.membership import Membership
 from broker.client.messages import Messages
 from broker.client.model import MessageOptions, OutgoingMessage, SentMessage
 from broker.client.producer import Producer, ProducerSettings
@@ -47,7 +48,7 @@ _HURRIED_CLOSE = 2.0
 """Seconds: who cancels the work, as Ctrl-C does, wants it to end soon, with or without the cluster."""
 
 
-class Client(Queues, Messages, Browsing, Redriving, Capturing):
+class Client(Queues, Messages, Browsing, Redriving, Capturing, Membership):
     """To be used as an asynchronous context manager, in one event loop, by any number of its tasks.
 
     ``cluster``: client addresses of some nodes, ``"host:port,host:port"`` or a list; the others are learned.

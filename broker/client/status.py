@@ -8,7 +8,8 @@ from broker.pb.cluster.v1 import cluster_pb2
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """``uptime`` in seconds; ``leads``: how many groups."""
+    """``uptime`` in seconds; ``leads``, ``replicas``: how many groups, and replicas; ``duty``: "active", "draining" or
+    "leaving"; ``trouble``: what is wrong with it, in sentences."""
 
     id: str
     zone: str
@@ -18,6 +19,9 @@ class NodeStatus(msgspec.Struct, frozen=True):
     version: str
     uptime: float
     leads: int
+    duty: str
+    replicas: int
+    trouble: tuple[str, ...]
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
@@ -29,7 +33,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
 
 
 class GroupStatus(msgspec.Struct, frozen=True):
-    """``leader`` is empty while none is known."""
+    """``leader`` is empty while none is known; ``change``: what is happening to its replicas, in words, or empty."""
 
     id: int
     leader: str
@@ -39,6 +43,7 @@ class GroupStatus(msgspec.Struct, frozen=True):
     snapshot: int
     replicas: tuple[ReplicaStatus, ...]
     resources: int
+    change: str
 
 
 class ClusterStatus(msgspec.Struct, frozen=True):
@@ -46,6 +51,23 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     answered_by: str
     nodes: tuple[NodeStatus, ...]
     groups: tuple[GroupStatus, ...]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A node as others must know it. Addresses are ``host:port``."""
+
+    id: str
+    zone: str
+    peer_address: str
+    client_address: str
+    admin_address: str = ""
+
+
+class JoinedCluster(msgspec.Struct, frozen=True):
+    """``nodes``: all of them, the new one included."""
+
+    cluster: str
+    nodes: tuple[Member, ...]
 
 
 class HandedOver(msgspec.Struct, frozen=True):
@@ -74,6 +96,9 @@ def _node(node: cluster_pb2.Node) -> NodeStatus:
         node.version,
         node.uptime_ms / 1000,
         node.leads,
+        node.duty or "active",
+        node.replicas,
+        tuple(node.trouble),
     )
 
 
@@ -87,4 +112,5 @@ def _group(group: cluster_pb2.Group) -> GroupStatus:
         group.snapshot,
         tuple(ReplicaStatus(replica.node, replica.matched, replica.lag) for replica in group.replicas),
         group.resources,
+        group.change,
     )

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
-from broker.domain.directory.commands import Group, Node
+from broker.base.trouble import Trouble
 from broker.edge.grpc.server import GrpcServer, GrpcSettings, ServerTls
+from broker.node.open_files import client_connections, raise_limit
+from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
-from broker.replication.groups import Groups
+from broker.services.admission import AdmissionSettings
 from broker.services.assembly import ServiceSettings, assemble
 from broker.services.cluster import HandedOver
+from broker.services.healing import HealingSettings
+from broker.services.shedding import WindowSettings
 from broker.telemetry.metrics import Registry
 
 CALLS_GRACE = Millis(3_000)
@@ -28,23 +32,34 @@ class Frontage:
     def __init__(
         self,
         settings: NodeSettings,
-        nodes: tuple[Node, ...],
-        first_groups: tuple[Group, ...],
-        groups: Groups,
+        replicas: Replicas,
         scope: TaskScope,
         registry: Registry,
         fail: OnFailure,
         version: str,
+        trouble: Trouble,
     ) -> None:
         self._errands = scope.child("errands")
-        self._clock = groups.clock
+        self._clock = replicas.groups.clock
         self._services = assemble(
-            groups, settings.cluster, nodes, first_groups, version, pause, os.urandom, ServiceSettings(), registry
+            replicas.groups,
+            settings.cluster,
+            settings.this_node(),
+            replicas.known.nodes,
+            replicas.known.groups,
+            version,
+            pause,
+            os.urandom,
+            _service_settings(settings),
+            registry,
+            trouble,
         )
+        self._services.topology.changed = replicas.follow
         self._server = GrpcServer(
-            GrpcSettings(settings.client_listen, _tls(settings)),
+            _grpc_settings(settings),
             self._services.queues,
             self._services.cluster,
+            self._services.membership,
             self._services.backup,
             registry,
             scope,
@@ -62,6 +77,7 @@ class Frontage:
         """Raises OSError for an address that cannot be bound or a certificate that cannot be read."""
         await self._server.start()
         self._errands.start(self._services.controller.run(), name="controller")
+        self._errands.start(self._services.healer.run(), name="healer")
         self._services.courier.start(self._errands)
 
     async def hand_over(self, time: Millis) -> HandedOver:
@@ -75,6 +91,17 @@ class Frontage:
         """Afterwards nothing of it asks the lower half any more."""
         await self._errands.close()
         await self._server.close()
+
+
+def _service_settings(settings: NodeSettings) -> ServiceSettings:
+    window = WindowSettings(target=Millis(settings.send_target_ms))
+    healing = HealingSettings(dead_after=Millis(settings.replace_dead_after_ms))
+    return ServiceSettings(admission=AdmissionSettings(window=window), healing=healing)
+
+
+def _grpc_settings(settings: NodeSettings) -> GrpcSettings:
+    connections = client_connections(settings.client_connections, raise_limit())
+    return GrpcSettings(settings.client_listen, _tls(settings), connections=connections)
 
 
 def _tls(settings: NodeSettings) -> ServerTls | None:

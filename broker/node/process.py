@@ -15,10 +15,11 @@ from broker.aio.tasks import TaskScope
 from broker.base.addresses import split_address
 from broker.base.errors import BrokerError, Unavailable
 from broker.base.instants import Millis
+from broker.base.trouble import Trouble
 from broker.node.frontage import Frontage
 from broker.node.health import Health
 from broker.node.metrics import register
-from broker.node.replicas import Replicas, founding_topology
+from broker.node.replicas import Replicas
 from broker.node.settings import NodeSettings
 from broker.telemetry import logs
 from broker.telemetry.admin import AdminServer, AdminSettings
@@ -79,11 +80,9 @@ class Node:
         self._settings = settings
         self._scope = scope
         registry = Registry()
-        nodes, groups = founding_topology(settings)
-        self._replicas = Replicas(settings, groups, SystemClock(), scope, registry, failure.set)
-        self._frontage = Frontage(
-            settings, nodes, groups, self._replicas.groups, scope, registry, failure.set, version("threefold")
-        )
+        trouble = Trouble()
+        self._replicas = Replicas(settings, SystemClock(), scope, registry, failure.set, trouble)
+        self._frontage = Frontage(settings, self._replicas, scope, registry, failure.set, version("threefold"), trouble)
         self._health = Health(self._replicas.groups, lambda: self._frontage.settled)
         register(registry, self._replicas)
 

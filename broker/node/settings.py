@@ -6,7 +6,6 @@ Kubernetes likes it.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +15,12 @@ import msgspec
 
 from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
-from broker.base.limits import DEFAULT_DATA_GROUPS, MIB, NAME_MAX_LENGTH
+from broker.base.ids import NodeId, Zone
+from broker.base.limits import DEFAULT_DATA_GROUPS, MIB
+from broker.base.names import check_name
+from broker.domain.directory.commands import Node
 
 ENVIRONMENT_PREFIX = "BROKER_"
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 
 class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +47,10 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     advertise_client: str = ""
     advertise_peer: str = ""
     advertise_admin: str = ""
+    join: str = ""
+    """Client addresses of nodes of a running cluster, host:port,..., which this node joins. Empty: it is a founder."""
+    replace_dead_after_ms: int = 300_000
+    """Replicas of a node that does not answer for so long go to others of its zone, if there are any. 0: never."""
     groups: int = DEFAULT_DATA_GROUPS
     fsync: Literal["thread", "loop"] = "thread"
     peers: tuple[PeerSettings, ...] = ()
@@ -83,6 +88,11 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.advertise_client or self.client_listen,
             self.advertise_admin or self.admin_listen,
         )
+
+    def this_node(self) -> Node:
+        """This node as it should stand in the directory."""
+        peer = self.this_peer()
+        return Node(NodeId(peer.id), Zone(peer.zone), peer.peer_address, peer.client_address, peer.admin_address)
 
     def founders(self) -> tuple[PeerSettings, ...]:
         return self.peers or (self.this_peer(),)
@@ -128,10 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(settings: NodeSettings) -> None:
     for what, name in (("node", settings.node), ("zone", settings.zone), ("cluster", settings.cluster)):
-        if len(name) > NAME_MAX_LENGTH or not _DNS_LABEL.fullmatch(name):
-            raise InvalidArgument(
-                f"{what} {name!r} is not a name: use 1-{NAME_MAX_LENGTH} of a-z, 0-9 and -, not - at the ends"
-            )
+        check_name(what, name)
     for address in (settings.client_listen, settings.peer_listen, settings.admin_listen):
         split_address(address, lowest_port=0)
     for peer in settings.peers:
@@ -140,9 +147,9 @@ def _check(settings: NodeSettings) -> None:
     ids = [peer.id for peer in settings.peers]
     if len(set(ids)) != len(ids):
         raise InvalidArgument(f"peers names a node twice: {', '.join(sorted(ids))}")
-    if ids and settings.node not in ids:
+    if ids and settings.node not in ids and not settings.join:
         raise InvalidArgument(f"node {settings.node!r} is not among peers ({', '.join(ids)}): add it there")
-    if ids and settings.this_peer().zone != settings.zone:
+    if settings.this_peer().zone != settings.zone:
         raise InvalidArgument(
             f"node {settings.node!r} has zone {settings.zone!r}, but peers says {settings.this_peer().zone!r}"
         )

@@ -7,23 +7,27 @@ one batch on disk and one frame per peer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, DeadlineExceeded, DiskFull, NotLeader, Overloaded, Unavailable
+from broker.base.errors import DiskFull, NotLeader, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Clock, Instant, Millis, earliest
+from broker.base.trouble import Trouble
 from broker.machine.contract import Effect
 from broker.raft.ready import RoleChange
 from broker.raft.types import Role
 from broker.replication import frames, inputs
-from broker.replication.calls import Calls
+from broker.replication.callers import CallerLimits, Callers
+from broker.replication.calls import Calls, Limits
+from broker.replication.cluster_clock import ClusterClock
+from broker.replication.leader_watch import LeaderWatch
 from broker.replication.node_core import NodeCore
+from broker.replication.saying import Saying
 from broker.replication.snapshots import Snapshots
-from broker.replication.timeouts import Timeouts
 from broker.replication.waiting_room import WaitingRoom
 from broker.replication.writer import LoopWriter, ThreadWriter, Writer
 from broker.storage.store import Batch, Store
@@ -36,9 +40,9 @@ GATHERING_SECONDS = 0.001
 
 class EngineSettings(msgspec.Struct, frozen=True):
     fsync: Literal["thread", "loop"] = "thread"
-    max_pending: int = 20_000
-    """Proposals and reads that may wait at once; beyond it Overloaded."""
-    max_pending_bytes: int = 256 * 1024 * 1024
+    callers: CallerLimits = CallerLimits()
+    calls: Limits = Limits()
+    """Of what is worked on for other nodes."""
     transfer_bytes_per_second: int = 16 * 1024 * 1024
     """Of a snapshot to a follower."""
     compaction_step_bytes: int = 1024 * 1024
@@ -78,12 +82,14 @@ class Engine:
         scope: TaskScope,
         settings: EngineSettings,
         fail: Callable[[str, BaseException], None],
+        trouble: Trouble | None = None,
     ) -> None:
         self.core = core
-        self.clock = clock
+        self.clock = ClusterClock(clock)
+        self.trouble = trouble or Trouble()
         self.counts = EngineCounts()
         self.room = WaitingRoom()
-        self.calls = Calls(scope, self._soon)
+        self.calls = Calls(scope, self._soon, settings.calls)
         self.snapshots = Snapshots(self, store, scope, settings.transfer_bytes_per_second)
         self._store = store
         self._scope = scope
@@ -94,16 +100,13 @@ class Engine:
             store, self._loop, self._committed
         )
         self._transport: Transport | None = None
-        self._futures: dict[int, asyncio.Future[Any]] = {}
-        self._sizes: dict[int, int] = {}
-        self._pending_bytes = 0
-        self._timeouts = Timeouts()
-        self._token = 0
+        self._saying = Saying(self.counts)
+        self._callers = Callers(settings.callers)
         self._scheduled = False
         self._gathering: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: Millis | None = None
-        self._leader_waiters: dict[GroupId, list[asyncio.Future[None]]] = {}
+        self._leaders = LeaderWatch()
         self._elected: set[GroupId] = set()
         """Groups that this node was elected to lead, until it is ready to."""
         self._sync_waiters: list[asyncio.Future[None]] = []
@@ -121,33 +124,20 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         await self._loop.run_in_executor(None, self._writer.close)
-        for token in list(self._futures):
-            self._refuse(token, NotLeader("this node is stopping; retry at another"))
+        self._callers.refuse_all(NotLeader("this node is stopping; retry at another"))
 
     # --- callers
 
     def instant(self) -> Instant:
-        return Instant(self.clock.monotonic(), self.clock.wall())
+        return self.clock.instant()
 
     async def submit(self, make: Callable[[int], inputs.Input], size: int, timeout: Millis) -> Any:
         """Hand an input that will be answered to the core and wait for the answer.
 
         Raises what the core answers, Overloaded, DeadlineExceeded.
         """
-        if len(self._futures) >= self._settings.max_pending or (
-            self._pending_bytes + size > self._settings.max_pending_bytes
-        ):
-            raise Overloaded(
-                f"{len(self._futures)} requests with {self._pending_bytes} bytes wait on this node already; "
-                "retry after a pause"
-            )
-        self._token = token = self._token + 1
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._futures[token] = future
-        self._sizes[token] = size
-        self._pending_bytes += size
         at = self.instant()
-        self._timeouts.add(token, Millis(at.now + timeout))
+        token, future = self._callers.ask(size, Millis(at.now + timeout))
         self.core.handle(make(token), at)
         if size and self.core.writing:
             self._gather()
@@ -156,25 +146,28 @@ class Engine:
         try:
             return await future
         finally:
-            self._forget(token)
+            self._callers.leave(token)
 
     async def wait_for_key(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
-        self._token = token = self._token + 1
-        future: asyncio.Future[bool] = self._loop.create_future()
-        self._futures[token] = future
+        """Raises NotLeader, Overloaded."""
+        token, future = self._callers.poll()
         self.room.wait((group, key), token, Millis(self.clock.monotonic() + timeout))
         self._soon()
         try:
-            return await future
+            return bool(await future)
         finally:
             self.room.leave(token)
-            self._futures.pop(token, None)
+            self._callers.leave(token)
 
     async def leader_changed(self, group: GroupId) -> None:
         """Until this replica's idea of its leader, or its own readiness to lead, changes, or a peer is lost."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._leader_waiters.setdefault(group, []).append(future)
-        await future
+        await self._leaders.news(group)
+
+    async def open_group(self, group: GroupId, founders: Iterable[NodeId]) -> None:
+        """Start an empty replica; what the store still has of the group goes. Durable when this returns."""
+        self._store.drop_group(group)
+        self.core.open_group(group, founders, self.instant())
+        await self.synced()
 
     async def close_group(self, group: GroupId) -> None:
         """End this node's replica of the group and forget all that is here of it, for good when this returns."""
@@ -198,7 +191,10 @@ class Engine:
     # --- MeshListener
 
     def frame_received(self, peer: NodeId, payload: memoryview | bytes) -> None:
+        """Raises Malformed."""
         frame = frames.decode(payload)
+        if frame.clock is not None:
+            self.clock.heard(peer, frame.clock)
         if frame.messages:
             self.core.handle(inputs.FrameArrived(peer, frame.messages), self.instant())
             self._soon()
@@ -214,8 +210,7 @@ class Engine:
         _log.info("peer lost", peer=peer, closed_by_peer=closed_by_peer)
         self.calls.peer_gone(peer)
         self.handle(inputs.PeerLost(peer, closed_by_peer))
-        for group in list(self._leader_waiters):
-            self._tell_leader_waiters(group)
+        self._leaders.tell_all()
 
     async def bulk_received(self, peer: NodeId, header: bytes, pieces: AsyncIterator[bytes]) -> None:
         await self.snapshots.receive(peer, header, pieces)
@@ -225,13 +220,20 @@ class Engine:
     def _soon(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._loop.call_soon(self._guarded, self._turn)
 
     def _gather(self) -> None:
         """A proposal that comes while a batch is on its way to the disk gains nothing from a turn of its own: the next
         batch takes it along. A slow disk does not hold it up for long."""
         if not self._scheduled and self._gathering is None:
             self._gathering = self._loop.call_later(GATHERING_SECONDS, self._soon)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """A defect in what all groups share: going on could acknowledge what is not so."""
+        try:
+            step()
+        except Exception as error:
+            self._fail("replication", error)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -242,7 +244,13 @@ class Engine:
             return
         self.counts.turns += 1
         at = self.instant()
+        if self.clock.moved():
+            self.core.time_moved()
         turn = self.core.turn(at)
+        if self.clock.report_is_due():
+            self.clock.tell(self.trouble)
+            for peer in self.connected():
+                turn.frames.setdefault(peer, [])  # a frame, if only to hear the time
         self._send(turn.frames)
         if turn.batch is not None:
             self.counts.batches += 1
@@ -263,15 +271,10 @@ class Engine:
 
     def _send(self, messages: dict[NodeId, list[Any]]) -> None:
         talk = self.calls.take_talk()
-        transport = self._transport
-        if transport is None:
+        if self._transport is None:
             return
-        for peer in messages.keys() | talk.keys():
-            for payload in frames.encode(messages.get(peer, []), talk.get(peer)):
-                if transport.send(peer, payload):
-                    self.counts.frames_sent += 1
-                else:
-                    self.counts.frames_dropped += 1
+        for peer, unsaid in self._saying.say(self._transport, messages, talk, self.clock.report()):
+            self.calls.not_sent(peer, unsaid)
 
     def _committed(self, batch: Batch, error: BaseException | None) -> None:
         if self._closed:
@@ -297,16 +300,15 @@ class Engine:
             await future
 
     def _arm(self) -> None:
-        deadline = earliest(self.core.next_deadline(), self.room.next_deadline(), self._timeouts.next_deadline())
-        if deadline is None:
-            return
+        others = earliest(self.core.next_deadline(), self.room.next_deadline(), self._callers.next_deadline())
+        deadline = self.clock.next_deadline() if others is None else min(others, self.clock.next_deadline())
         if self._timer is not None and self._timer_at is not None:
             if self._timer_at <= deadline:
                 return
             self._timer.cancel()
         self._timer_at = deadline
         delay = max(0, deadline - self.clock.monotonic()) / 1000
-        self._timer = self._loop.call_later(delay, self._wake)
+        self._timer = self._loop.call_later(delay, self._guarded, self._wake)
 
     def _wake(self) -> None:
         self._timer = self._timer_at = None
@@ -315,39 +317,21 @@ class Engine:
         at = self.instant()
         self.core.wake(at)
         for token in self.room.wake(at.now):
-            self._resolve(token, False)
-        for token in self._timeouts.wake(at.now):
-            if token in self._futures:
-                self._refuse(token, DeadlineExceeded("the time for this call is up; whether it took effect is unknown"))
+            self._callers.answer(token, False)
+        self._callers.wake(at.now)
         self._soon()
 
     # --- outcomes
 
     def _answer(self, answer: inputs.Answer) -> None:
-        future = self._futures.get(answer.token)
-        if future is not None and not future.done():
-            if answer.error is None:
-                future.set_result(answer.reply)
-            else:
-                future.set_exception(answer.error)
-
-    def _resolve(self, token: int, value: Any) -> None:
-        future = self._futures.get(token)
-        if future is not None and not future.done():
-            future.set_result(value)
-
-    def _refuse(self, token: int, error: BrokerError) -> None:
-        future = self._futures.get(token)
-        if future is not None and not future.done():
-            future.set_exception(error)
-
-    def _forget(self, token: int) -> None:
-        self._futures.pop(token, None)
-        self._pending_bytes -= self._sizes.pop(token, 0)
+        if answer.error is None:
+            self._callers.answer(answer.token, answer.reply)
+        else:
+            self._callers.refuse(answer.token, answer.error)
 
     def _carry_out(self, group: GroupId, effect: Effect) -> None:
         for token in self.room.woken((group, effect.key), effect.count):
-            self._resolve(token, True)
+            self._callers.answer(token, True)
 
     def _role_changed(self, group: GroupId, change: RoleChange) -> None:
         self.counts.leaders_changed += 1
@@ -357,20 +341,15 @@ class Engine:
         else:
             self._elected.discard(group)
             for token in self.room.close_group(group):
-                self._refuse(token, self.core.not_leader(group))
+                self._callers.refuse(token, self.core.not_leader(group))
         role = change.role.name.lower()
         _log.info("role changed", group=group, role=role, term=change.term, leader=change.leader)
-        self._tell_leader_waiters(group)
+        self._leaders.tell(group)
 
     def _tell_ready_leaders(self) -> None:
         for group in [group for group in self._elected if self.core.replicas[group].leads]:
             self._elected.discard(group)
-            self._tell_leader_waiters(group)
-
-    def _tell_leader_waiters(self, group: GroupId) -> None:
-        for waiter in self._leader_waiters.pop(group, []):
-            if not waiter.done():
-                waiter.set_result(None)
+            self._leaders.tell(group)
 
     # --- housekeeping
 

@@ -40,6 +40,9 @@ class GroupStatus(msgspec.Struct, frozen=True, array_like=True):
     snapshot: Index
     voters: tuple[NodeId, ...]
     replicas: tuple[ReplicaStatus, ...]
+    learners: tuple[NodeId, ...] = ()
+    joint: bool = False
+    """The voters are changing: majorities of those before and of ``voters`` are needed."""
 
 
 class Groups(Protocol):
@@ -87,6 +90,9 @@ class Groups(Protocol):
         False when the time is up. Raises NotLeader when leadership ends meanwhile. Costs no log entry.
         """
 
+    def holds(self, group: GroupId) -> bool:
+        """Whether this node has a replica of the group."""
+
     def leads(self, group: GroupId) -> bool:
         """Whether this node leads the group and has applied everything committed before its term."""
 
@@ -101,6 +107,16 @@ class Groups(Protocol):
 
     async def transfer(self, group: GroupId, to: NodeId, timeout: Millis) -> bool:
         """Hand leadership to a caught-up voter; whether it moved in time. Raises NotLeader."""
+
+    async def open(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
+        """Start a replica of a group that this node does not hold, empty, which follows ``voters``, or founds the group
+        with them. What was left here of a damaged one is forgotten. Durable when it returns. Held already: nothing."""
+
+    async def drop(self, group: GroupId) -> None:
+        """End this node's replica, and forget it, durably. None here: nothing."""
+
+    def reconfigure(self, group: GroupId, voters: tuple[NodeId, ...], learners: tuple[NodeId, ...]) -> None:
+        """Begin to change who belongs to a group led here; ``status`` shows whether and how far. Raises NotLeader."""
 
     async def read_captured(self, group: GroupId, backup: bytes, part: int) -> CapturedPart:
         """What the replica of this node, leader or not, has captured for a backup; at a rate that others can bear.

@@ -14,7 +14,7 @@ from broker.base.ids import GroupId, Index, NodeId
 from broker.base.instants import Clock, Millis
 from broker.machine import envelope
 from broker.machine.envelope import Envelope, RequestId
-from broker.raft.types import Role
+from broker.raft.types import Membership, Role
 from broker.replication import inputs
 from broker.replication.captures import CapturedPart
 from broker.replication.engine import Engine
@@ -39,6 +39,7 @@ class LocalGroups:
 
     @property
     def clock(self) -> Clock:
+        """The cluster's time."""
         return self._engine.clock
 
     async def propose(
@@ -69,6 +70,9 @@ class LocalGroups:
     async def woken(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
         self._leading(group)
         return await self._engine.wait_for_key(group, key, timeout)
+
+    def holds(self, group: GroupId) -> bool:
+        return group in self._engine.core.replicas
 
     def leads(self, group: GroupId) -> bool:
         replica = self._engine.core.replicas.get(group)
@@ -107,6 +111,17 @@ class LocalGroups:
                 return True
         except TimeoutError:
             return False
+
+    async def open(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
+        if group not in self._engine.core.replicas:
+            await self._engine.open_group(group, voters)
+
+    async def drop(self, group: GroupId) -> None:
+        await self._engine.close_group(group)
+
+    def reconfigure(self, group: GroupId, voters: tuple[NodeId, ...], learners: tuple[NodeId, ...]) -> None:
+        self._leading(group)
+        self._engine.handle(inputs.Reconfigure(group, Membership(voters, (), learners)))
 
     async def read_captured(self, group: GroupId, backup: bytes, part: int) -> CapturedPart:
         replica = self._engine.core.replicas.get(group)
@@ -181,4 +196,6 @@ def _status(group: GroupId, replica: Replica, me: NodeId, connected: frozenset[N
         snapshot=raft.snapshot_index,
         voters=raft.membership.voters,
         replicas=followers,
+        learners=raft.membership.learners,
+        joint=bool(raft.membership.outgoing),
     )

@@ -81,6 +81,8 @@ class NodeCore:
             memberships=() if recovered is None else recovered.memberships,
         )
         raft = RaftGroup(me=self.me, config=self._raft_config, random=self._random, restored=restored, now=at.now)
+        if recovered is None:
+            self._store.stage_founding(group, fresh.membership)
         self.replicas[group] = Replica(group, raft, self._store, lambda: self._machine_of(group), self._settings, mark)
         self._touched.add(group)
 
@@ -105,6 +107,10 @@ class NodeCore:
         return NotLeader(f"{self.me} holds no replica of group {group}") if replica is None else replica.not_leader()
 
     # --- the three verbs
+
+    def time_moved(self) -> None:
+        """Wall time went on or back at once: what waits for an instant of it reckons anew in this turn."""
+        self._touched.update(self.replicas)
 
     def handle(self, happened: inputs.Input, at: Instant) -> None:
         self._handlers[type(happened)](happened, at)  # type: ignore[operator]

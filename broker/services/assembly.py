@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from broker.base.ids import NodeId
+from broker.base.trouble import Trouble
 from broker.domain.directory.commands import Group, Node
 from broker.replication.groups import Groups
 from broker.services.admission import Admission, AdmissionSettings
@@ -17,8 +17,11 @@ from broker.services.controller import Controller, ControllerSettings
 from broker.services.courier import Courier, CourierSettings
 from broker.services.directory import Directory
 from broker.services.dwell import DwellTimes
+from broker.services.healing import Healer, HealingSettings
 from broker.services.lifecycle import KIND
 from broker.services.locating import LocatingSettings, Locator, Pause
+from broker.services.membership import MembershipService
+from broker.services.orders import Orders
 from broker.services.queues import QueueService
 from broker.services.request_ids import RequestIds
 from broker.services.targets import Targets
@@ -33,15 +36,20 @@ class ServiceSettings(msgspec.Struct, frozen=True):
     locating: LocatingSettings = LocatingSettings()
     controller: ControllerSettings = ControllerSettings()
     courier: CourierSettings = CourierSettings()
+    healing: HealingSettings = HealingSettings()
     cache_size: int = DEFAULT_CACHE_SIZE
 
 
 class Services(msgspec.Struct, frozen=True):
-    """``controller.run()`` and ``courier`` are to be started by the owner; everything else works when called."""
+    """``controller.run()``, ``healer.run()`` and ``courier`` are to be started by the owner; everything else works when
+    called. ``topology.changed`` may be set by whoever wants to know the cluster's shape."""
 
     queues: QueueService
     cluster: ClusterService
+    membership: MembershipService
     controller: Controller
+    healer: Healer
+    topology: Topology
     courier: Courier
     backup: BackupService
     admission: Admission
@@ -51,6 +59,7 @@ class Services(msgspec.Struct, frozen=True):
 def assemble(
     groups: Groups,
     cluster: str,
+    me: Node,
     nodes: tuple[Node, ...],
     first_groups: tuple[Group, ...],
     version: str,
@@ -58,31 +67,39 @@ def assemble(
     random_bytes: Callable[[int], bytes],
     settings: ServiceSettings,
     registry: Registry,
+    trouble: Trouble,
 ) -> Services:
-    """The services of the node ``groups.me``, which must be among ``nodes``. ``first_groups``: the groups of a new
-    cluster, the directory's included. ``random_bytes``: of a source fit for secrets, such as ``os.urandom``."""
+    """The services of the node ``groups.me``; ``me`` as it should stand in the directory. ``nodes``, ``first_groups``:
+    the cluster as far as it is known, or as it is to be founded, the directory's group included. ``random_bytes``: of a
+    source fit for secrets, such as ``os.urandom``. ``trouble``: what is wrong with this node."""
     topology = Topology(cluster, nodes, first_groups)
     locator = Locator(groups, topology, pause, settings.locating)
     request_ids = RequestIds(random_bytes)
     directory = Directory(groups, locator, request_ids)
-    admission = Admission(settings.admission)
+    admission = Admission(settings.admission, registry)
     contents = Contents(groups, settings.cache_size)
     queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry))
     controller = Controller(
         groups=groups,
         directory=directory,
         topology=topology,
-        me=topology.node(NodeId(groups.me)),
+        me=me,
         finish={KIND: queues.finish},
         tend=queues.tend,
         pause=pause,
         settings=settings.controller,
     )
+    cluster_service = ClusterService(groups, locator, directory, version, trouble)
+    orders = Orders(groups, directory)
+    healer = Healer(groups, directory, cluster_service, orders, pause, settings.healing)
     courier = Courier(groups, locator, Targets(directory), contents, pause, settings.courier, registry)
     return Services(
         queues=queues,
-        cluster=ClusterService(groups, locator, directory, version),
+        cluster=cluster_service,
+        membership=MembershipService(directory, locator, topology, healer, orders),
         controller=controller,
+        healer=healer,
+        topology=topology,
         courier=courier,
         backup=BackupService(groups, locator, directory, random_bytes),
         admission=admission,

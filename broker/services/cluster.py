@@ -13,7 +13,9 @@ from broker.base.errors import BrokerError, InvalidArgument, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import LIST_PAGE
-from broker.domain.directory.commands import Node
+from broker.base.trouble import Trouble
+from broker.domain.directory.commands import Group, Node, TopologyAnswer
+from broker.domain.directory.healing import replica_counts
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.directory import Directory
 from broker.services.locating import Locator
@@ -33,11 +35,13 @@ TRANSFER_TIMEOUT = Millis(2_000)
 
 
 class NodeReport(msgspec.Struct, frozen=True, array_like=True):
-    """What a node says of itself. ``uptime`` in milliseconds."""
+    """What a node says of itself. ``uptime`` in milliseconds; ``groups``: all of which it holds a replica; ``trouble``:
+    what is wrong with it, in sentences."""
 
     version: str
     uptime: Millis
     groups: list[GroupStatus]
+    trouble: tuple[str, ...] = ()
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
@@ -63,6 +67,10 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     groups: tuple[GroupStatus, ...]
     resources: dict[GroupId, int]
     """How many each group holds; empty when the directory did not answer."""
+    replicas: dict[NodeId, int]
+    """How many each node has, as the directory says."""
+    changes: dict[GroupId, str]
+    """What is on its way, in words."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -79,13 +87,16 @@ class HandedOver(msgspec.Struct, frozen=True):
 
 
 class ClusterService:
-    def __init__(self, groups: Groups, locator: Locator, directory: Directory, version: str) -> None:
+    def __init__(
+        self, groups: Groups, locator: Locator, directory: Directory, version: str, trouble: Trouble
+    ) -> None:
         self.clock = groups.clock
         self._groups = groups
         self._locator = locator
         self._topology = locator.topology
         self._directory = directory
         self._version = version
+        self._trouble = trouble
         self._started = groups.clock.monotonic()
         self._declines_until = self._started
         groups.serve(STATUS_METHOD, self._report_to)
@@ -95,7 +106,7 @@ class ClusterService:
         """Takes at most ASK_TIMEOUT; never raises for a node that is down."""
         nodes = self._topology.nodes
         counting = self._count_resources(Millis(self.clock.monotonic() + ASK_TIMEOUT))
-        asking = asyncio.gather(*(self._report_of(node.id) for node in nodes))
+        asking = asyncio.gather(*(self.report_of(node.id) for node in nodes))
         resources, reports = await asyncio.gather(counting, asking)
         found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
         return ClusterStatus(
@@ -104,6 +115,8 @@ class ClusterService:
             nodes=found,
             groups=_best_views(found),
             resources=resources,
+            replicas=replica_counts(TopologyAnswer(nodes, self._topology.groups)),
+            changes={group.id: _in_words(group) for group in self._topology.groups if group.change or group.forming},
         )
 
     async def _count_resources(self, deadline: Millis) -> dict[GroupId, int]:
@@ -140,7 +153,7 @@ class ClusterService:
         candidates = stripes_by_session(resource.groups, session) if spread and session else (resource.group,)
         for group in candidates:
             leader = self._groups.leader_of(group)
-            if leader is None and self._groups.me not in self._topology.replicas(group):
+            if leader is None and not self._groups.holds(group):
                 leader = await self._ask_leader(group)
             if leader is not None:
                 return Place(group, self._topology.node(leader), spread)
@@ -200,7 +213,7 @@ class ClusterService:
     async def _ask_leader(self, group: GroupId) -> NodeId | None:
         """For a group without a replica here: what its replicas say."""
         for node in self._topology.replicas(group):
-            report = await self._report_of(node)
+            report = await self.report_of(node)
             for status in report.groups if report is not None else ():
                 if status.group == group and status.leader is not None:
                     return status.leader
@@ -208,7 +221,7 @@ class ClusterService:
 
     def _report(self) -> NodeReport:
         uptime = Millis(self._groups.clock.monotonic() - self._started)
-        return NodeReport(self._version, uptime, self._groups.status())
+        return NodeReport(self._version, uptime, self._groups.status(), self._trouble.sentences)
 
     async def _report_to(self, _: bytes) -> bytes:
         return _encoder.encode(self._report())
@@ -216,7 +229,8 @@ class ClusterService:
     async def _accepts(self, _: bytes) -> bytes:
         return NO if self._groups.clock.monotonic() < self._declines_until else YES
 
-    async def _report_of(self, node: NodeId) -> NodeReport | None:
+    async def report_of(self, node: NodeId) -> NodeReport | None:
+        """None when it does not answer within ASK_TIMEOUT."""
         if node == self._groups.me:
             return self._report()
         try:
@@ -230,6 +244,15 @@ class ClusterService:
 
 _encoder = msgspec.msgpack.Encoder()
 _reports = msgspec.msgpack.Decoder(NodeReport)
+
+
+def _in_words(group: Group) -> str:
+    change = group.change
+    if change is None:
+        return "forming"
+    if change.out == change.into:
+        return f"{change.into} gets a new replica: {change.reason}"
+    return f"{change.out or 'nobody'} -> {change.into or 'nobody'}: {change.reason}"
 
 
 def _best_views(nodes: tuple[NodeStatus, ...]) -> tuple[GroupStatus, ...]:

@@ -17,7 +17,7 @@ from broker.base.errors import BrokerError
 from broker.base.ids import DIRECTORY_GROUP, NodeId
 from broker.base.instants import SECOND, Millis, WallMillis
 from broker.domain.directory.balance import next_transfer
-from broker.domain.directory.commands import Bootstrap, Node, RegisterNode, Resource, Unfinished
+from broker.domain.directory.commands import Bootstrap, Node, RegisterNode, Resource, TopologyAnswer, Unfinished
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.cluster import ACCEPTS_METHOD, YES
 from broker.services.directory import Directory
@@ -88,10 +88,18 @@ class Controller:
         topology = await self._directory.topology(self._deadline())
         self._topology.learn(topology)
         self.settled = self.settled or bool(topology.nodes)
-        if topology.nodes and self._me not in topology.nodes:
-            await self._directory.tell(RegisterNode(self._me), self._deadline())
+        await self._register(topology)
         await self._give_back_one()
         await self._directory.follow(self._deadline())
+
+    async def _register(self, topology: TopologyAnswer) -> None:
+        """This node's addresses, if the directory has others."""
+        known = next((node for node in topology.nodes if node.id == self._me.id), None)
+        if known is None:
+            if topology.nodes:
+                _logger.warning("controller: %s is no member of the cluster (any more): it can be stopped", self._me.id)
+        elif msgspec.structs.replace(self._me, duty=known.duty, successor=known.successor) != known:
+            await self._directory.tell(RegisterNode(self._me), self._deadline())
 
     async def _lead_directory(self) -> None:
         if not self._bootstrapped:

@@ -120,10 +120,10 @@ class Locator:
         groups = self._groups
         if groups.leads(group):
             return groups.me
-        replicas = self._topology.replicas(group)
-        if groups.me in replicas:
+        if groups.holds(group):
             remaining = Millis(max(1, give_up - groups.clock.monotonic()))
             return await groups.leader_known(group, remaining)
+        replicas = [node for node in self._topology.replicas(group) if node != groups.me]
         hint = self._hints.get(group)
         if hint is not None or not replicas:
             return hint

@@ -5,6 +5,8 @@ Starts from the configuration and follows the directory. May lag behind it; whoe
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from broker.base.errors import NodeNotFound
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
 from broker.domain.directory.commands import Group, Node, TopologyAnswer
@@ -18,6 +20,8 @@ class Topology:
         self.cluster = cluster
         self._nodes = {node.id: node for node in nodes}
         self._groups = {group.id: group for group in groups}
+        self.changed: Callable[[TopologyAnswer], None] = _nobody_listens
+        """Told what was learned, if it is news."""
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -35,11 +39,18 @@ class Topology:
         return found
 
     def replicas(self, group: GroupId) -> tuple[NodeId, ...]:
-        """Empty when the group is not known (yet)."""
+        """With one that is on its way. Empty when the group is not known (yet)."""
         found = self._groups.get(group)
-        return () if found is None else found.replicas
+        return () if found is None else found.everywhere
 
     def learn(self, answer: TopologyAnswer) -> None:
-        """What the directory says wins over what was known; nothing is forgotten."""
-        self._nodes.update((node.id, node) for node in answer.nodes)
-        self._groups.update((group.id, group) for group in answer.groups)
+        """What the directory says takes the place of what was known, once it says anything."""
+        if not answer.nodes or answer == TopologyAnswer(self.nodes, self.groups):
+            return
+        self._nodes = {node.id: node for node in answer.nodes}
+        self._groups = {group.id: group for group in answer.groups}
+        self.changed(answer)
+
+
+def _nobody_listens(_: TopologyAnswer) -> None:
+    """The shape of the cluster is of no use to anybody here."""

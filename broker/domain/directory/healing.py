@@ -159,8 +159,9 @@ def _voters(group: GroupId, standing: Standing, voters: set[NodeId], out: NodeId
     if len(there) <= len(voters) // 2:
         missing = ", ".join(sorted(voters - there))
         return Wait(group, f"{missing} would be needed for a majority, and is not there or far behind")
-    if out == standing.leader:
-        return HandOver(group, standing.leader, min(there))
+    heirs = there & set(standing.voters)
+    if out == standing.leader and heirs:
+        return HandOver(group, standing.leader, min(heirs))
     return Reconfigure(group, standing.leader, _sorted(voters), _sorted(learners))
 
 
@@ -273,6 +274,21 @@ def next_balancing(topology: TopologyAnswer, reality: Reality) -> tuple[GroupId,
     _, number, giver, taker_id = best
     group_id = DIRECTORY_GROUP if number == 1 << 30 else GroupId(number)
     return group_id, Change(giver, taker_id, f"{giver} has {load[giver]} replicas, {taker_id} {load[taker_id]}")
+
+
+def without_room(topology: TopologyAnswer, node: NodeId) -> list[GroupId]:
+    """Groups whose replica on ``node`` would have nowhere to go."""
+    nodes = {each.id: each for each in topology.nodes}
+    everybody = Reality({each: frozenset() for each in nodes}, frozenset(), frozenset(), {})
+    stranded: list[GroupId] = []
+    for group in topology.groups:
+        going = group.change is not None and group.change.out == node
+        if node in group.replicas and not going:
+            zones = {nodes[other].zone for other in group.replicas if other != node and other in nodes}
+            without = TopologyAnswer(tuple(each for each in topology.nodes if each.id != node), topology.groups)
+            if _spare(without, everybody, group, zones, None, None) is None:
+                stranded.append(group.id)
+    return stranded
 
 
 def replica_counts(topology: TopologyAnswer) -> dict[NodeId, int]:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
-from broker.base.limits import MAX_BATCH_BYTES, MIB
+from broker.base.limits import KIB, MAX_BATCH_BYTES, MIB
 from broker.edge.grpc.backup import BackupCalls
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
@@ -32,11 +32,14 @@ from broker.pb.cluster.v1 import cluster_pb2
 from broker.pb.queues.v1 import queues_pb2
 from broker.services.backup import BackupService
 from broker.services.cluster import ClusterService
+from broker.services.membership import MembershipService
 from broker.services.queues import QueueService
 from broker.telemetry.metrics import Registry
 
 REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
 """Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
+_NOT_BEGUN_SECONDS = 2
+"""A call that could not be begun for so long is refused: whoever called may have given it up."""
 QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
 CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
 BACKUP_SERVICE = backup_pb2.DESCRIPTOR.services_by_name["BackupService"]
@@ -52,13 +55,24 @@ class ServerTls(msgspec.Struct, frozen=True):
 
 
 class GrpcSettings(msgspec.Struct, frozen=True):
-    """``listen`` is host:port, port 0 for any free one. Times in milliseconds."""
+    """``listen`` is host:port, port 0 for any free one. Times in milliseconds.
+
+    ``calls``: open at once on all connections, streams among them. ``connections``: beyond it the next ones are closed.
+    ``handshake_timeout``: for TLS and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
+    """
 
     listen: str
     tls: ServerTls | None = None
     keepalive_time: Millis = Millis(20 * SECOND)
     keepalive_timeout: Millis = Millis(10 * SECOND)
     least_client_ping_interval: Millis = Millis(5 * SECOND)
+    calls: int = 32_768
+    calls_of_connection: int = 1_024
+    calls_not_begun: int = 512
+    """Of all connections: calls that have arrived while the event loop was busy with others."""
+    connections: int = 20_000
+    handshake_timeout: Millis = Millis(10 * SECOND)
+    header_size: int = 16 * KIB
 
 
 class GrpcServer:
@@ -69,6 +83,7 @@ class GrpcServer:
         settings: GrpcSettings,
         queues: QueueService,
         cluster: ClusterService,
+        membership: MembershipService,
         backup: BackupService,
         registry: Registry,
         scope: TaskScope,
@@ -81,6 +96,7 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         self._queues = queues
         self._cluster = cluster
+        self._membership = membership
         self._backup = backup
         table = ErrorTable(random_bytes)
         self._calls = Calls(queues.clock, registry, table)
@@ -95,7 +111,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
-        server = grpc.aio.server(options=_options(self._settings))
+        server = grpc.aio.server(options=_options(self._settings), maximum_concurrent_rpcs=self._settings.calls)
         server.add_generic_rpc_handlers(tuple(self._handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -127,7 +143,7 @@ class GrpcServer:
         unary = {**QueueCalls(queues).by_name(), **LookingCalls(queues).by_name(), **MoveCalls(queues).by_name()}
         return [
             self._calls.handlers(QUEUE_SERVICE, unary, streaming),
-            self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster).by_name(), {}),
+            self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster, self._membership).by_name(), {}),
             self._calls.handlers(BACKUP_SERVICE, BackupCalls(self._backup).by_name(), {}),
         ]
 
@@ -145,6 +161,15 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", settings.least_client_ping_interval),
+        ("grpc.max_concurrent_streams", settings.calls_of_connection),
+        ("grpc.max_metadata_size", settings.header_size),
+        ("grpc.absolute_max_metadata_size", settings.header_size),
+        ("grpc.server.max_pending_requests", settings.calls_not_begun),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * settings.calls_not_begun),
+        ("grpc.server_max_unrequested_time_in_server", _NOT_BEGUN_SECONDS),
+        ("grpc.max_allowed_incoming_connections", settings.connections),
+        ("grpc.server_handshake_timeout_ms", settings.handshake_timeout),
+        ("grpc.http2.settings_timeout", settings.handshake_timeout),
     ]
 
 

@@ -47,6 +47,7 @@ class World:
         self.groups = {group.id: Replicas(group.replicas) for group in groups}
         self.up = {each.id for each in nodes}
         self.long_down: set[NodeId] = set()
+        self.leaders: dict[GroupId, NodeId] = {}
 
     def tell(self, command: commands.Command) -> commands.Reply:
         self.index += 1
@@ -74,7 +75,10 @@ class World:
             able = sorted(group.voters & ready)
             if len(able) > len(group.voters) // 2:
                 voters, learners = tuple(sorted(group.voters)), tuple(sorted(group.learners))
-                standings[number] = healing.Standing(self.chance.choice(able), voters, learners, ready)
+                leader = self.leaders.get(number)
+                if leader not in able:
+                    leader = self.leaders[number] = self.chance.choice(able)
+                standings[number] = healing.Standing(leader, voters, learners, ready)
         down = known - self.up
         return healing.Reality(holds, frozenset(down), frozenset(down & self.long_down), standings)
 
@@ -174,6 +178,10 @@ class World:
             group.voters, group.learners = voters, set(step.learners)
             # Who is out has nothing to remember.
             group.forgetful &= voters
+        elif isinstance(step, healing.HandOver):
+            assert step.leader == reality.groups[step.group].leader != step.to
+            assert step.to in group.voters & reality.groups[step.group].ready
+            self.leaders[step.group] = step.to
         elif isinstance(step, healing.End):
             self.tell(commands.EndChange(step.group, step.replicas))
 

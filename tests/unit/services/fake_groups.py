@@ -6,12 +6,12 @@ A test chooses who leads what, cuts nodes off, makes proposals fail before or af
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 
-from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Unavailable
+from broker.base.errors import BackupExpired, BrokerError, DeadlineExceeded, NotLeader, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
 from broker.base.instants import Millis, WallMillis
 from broker.domain.directory.commands import Group, Node
@@ -22,7 +22,10 @@ from broker.machine import envelope
 from broker.machine.contract import Applied, Machine, Wake
 from broker.machine.envelope import TICK_ROOM, Envelope, RequestId
 from broker.machine.replicated import ReplicatedMachine
+from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
+from broker.replication.captures import Capture, CapturedPart
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
+from broker.replication.transfer import outgoing
 
 EPOCH = 1_700_000_000_000
 _EVER = Millis(1 << 40)
@@ -88,6 +91,7 @@ class FakeCluster:
         self.held: asyncio.Event | None = None
         """While it is there and not set, proposals wait for it, and then go on in the order in which they came."""
         self.holding = 0
+        self.captures: dict[tuple[NodeId, GroupId, bytes], Capture] = {}
         self.lag: dict[tuple[GroupId, NodeId], int] = {}
         """Entries that a replica is behind."""
         self._waiters: list[tuple[GroupId, tuple[str, int], asyncio.Future[bool]]] = []
@@ -121,6 +125,9 @@ class FakeCluster:
         index = Index(self.machines[group].applied_index + 1)
         self.entries[group, index] = data
         applied = self.machines[group].apply(data, index)
+        if applied.capture:
+            for node in self.on:
+                self._capture(node, group, applied.capture)
         for effect in applied.effects:
             self._wake(group, effect)
         return applied
@@ -155,6 +162,12 @@ class FakeCluster:
         self._elections.append(future)
         return await future
 
+    def _capture(self, node: NodeId, group: GroupId, backup: bytes) -> None:
+        machine = self.machines[group]
+        mark = SnapshotMark(machine.applied_index, Term(1), Membership(tuple(self.on)))
+        pieces = outgoing(_Log(self), group, machine.dump(), machine.live_entries(), whole=True)  # type: ignore[arg-type]
+        self.captures[node, group, backup] = Capture(mark, pieces, self.clock.monotonic())
+
     def _close(self, group: GroupId, error: NotLeader) -> None:
         for of_group, _, future in self._waiters:
             if of_group == group and not future.done():
@@ -173,6 +186,22 @@ class FakeCluster:
             deadline = machine.next_deadline()
             if deadline is not None and deadline <= self.clock.wall():
                 self.apply(group, envelope.encode(Envelope(self.clock.wall(), TICK_ROOM, None)))
+
+
+class _Log:
+    """What of a store the reading of captures needs."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+
+    def read_kept(self, group: GroupId, first: Index, last: Index, _: int) -> tuple[list[Entry], Index]:
+        entries = self._cluster.entries
+        found = [
+            Entry(Index(index), Term(1), EntryKind.NORMAL, entries[group, index])
+            for index in range(first, last + 1)
+            if (group, index) in entries
+        ]
+        return found, Index(last + 1)
 
 
 class FakeGroups:
@@ -233,6 +262,18 @@ class FakeGroups:
         self._must_lead(group)
         return await self._cluster.wait(group, key, timeout)
 
+    def holds(self, group: GroupId) -> bool:
+        return any(each.id == group and self._me in each.replicas for each in self._cluster.groups)
+
+    async def open(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
+        raise NotImplementedError
+
+    async def drop(self, group: GroupId) -> None:
+        raise NotImplementedError
+
+    def reconfigure(self, group: GroupId, voters: tuple[NodeId, ...], learners: tuple[NodeId, ...]) -> None:
+        raise NotImplementedError
+
     def leads(self, group: GroupId) -> bool:
         return self._cluster.leaders[group] == self._me
 
@@ -257,6 +298,18 @@ class FakeGroups:
         self._cluster.transfers.append((group, to))
         self._cluster.elect(group, to)
         return True
+
+    async def read_captured(self, group: GroupId, backup: bytes, part: int) -> CapturedPart:
+        capture = self._cluster.captures.get((self._me, group, backup))
+        if capture is None:
+            raise BackupExpired(f"{self._me} has captured nothing of group {group}")
+        await asyncio.sleep(0)
+        return capture.part(part)
+
+    def keep_captured(self, backup: bytes, groups: Collection[GroupId]) -> None:
+        for key in list(self._cluster.captures):
+            if key[0] == self._me and key[2] == backup and key[1] not in groups:
+                del self._cluster.captures[key]
 
     def status(self) -> list[GroupStatus]:
         return [self._status(group) for group in self._cluster.groups if self._me in group.replicas]

@@ -6,6 +6,7 @@ from itertools import count
 
 from broker.base.ids import NodeId
 from broker.base.instants import SECOND, Millis
+from broker.base.trouble import Trouble
 from broker.services.administering import AttributeChanges
 from broker.services.assembly import Services, ServiceSettings, assemble
 from broker.telemetry.metrics import Registry
@@ -28,6 +29,7 @@ def services_of(
     return assemble(
         groups=cluster.on[NodeId(node)],
         cluster="test",
+        me=next(each for each in cluster.nodes if each.id == node),
         nodes=cluster.nodes,
         first_groups=cluster.groups,
         version="1.2.3",
@@ -35,6 +37,7 @@ def services_of(
         random_bytes=random_bytes,
         settings=settings or ServiceSettings(),
         registry=registry or Registry(),
+        trouble=Trouble(),
     )
 
 

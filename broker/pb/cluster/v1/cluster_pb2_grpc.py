@@ -49,6 +49,36 @@ class ClusterServiceStub:
                 request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverRequest.SerializeToString,
                 response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverResponse.FromString,
                 _registered_method=True)
+        self.AddNode = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/AddNode',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeResponse.FromString,
+                _registered_method=True)
+        self.SetDuty = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/SetDuty',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyResponse.FromString,
+                _registered_method=True)
+        self.MoveReplica = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/MoveReplica',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaResponse.FromString,
+                _registered_method=True)
+        self.Balance = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/Balance',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceResponse.FromString,
+                _registered_method=True)
+        self.TransferLeader = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/TransferLeader',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderResponse.FromString,
+                _registered_method=True)
+        self.AddGroups = channel.unary_unary(
+                '/broker.cluster.v1.ClusterService/AddGroups',
+                request_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsRequest.SerializeToString,
+                response_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServiceServicer:
@@ -75,6 +105,50 @@ class ClusterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddNode(self, request, context):
+        """A further node is expected from now on. Answers with the cluster that it is to meet. The same again changes nothing
+        but addresses. INVALID_ARGUMENT for another zone than before, or an address that another node has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetDuty(self, request, context):
+        """"draining": its replicas go elsewhere and it takes none; "leaving": the same, and then it is forgotten; "active".
+        INVALID_ARGUMENT when there is no room for its replicas.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveReplica(self, request, context):
+        """Begins to move one replica; GetStatus shows how far it is. One at a time: CONFLICT meanwhile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Balance(self, request, context):
+        """Begins the next move that makes the nodes more even. CONFLICT while another replica is on its way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TransferLeader(self, request, context):
+        """The node should lead the group from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddGroups(self, request, context):
+        """Further data groups. They take queues as soon as they are formed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +166,36 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.HandOver,
                     request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverRequest.FromString,
                     response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverResponse.SerializeToString,
+            ),
+            'AddNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddNode,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeResponse.SerializeToString,
+            ),
+            'SetDuty': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetDuty,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyResponse.SerializeToString,
+            ),
+            'MoveReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveReplica,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaResponse.SerializeToString,
+            ),
+            'Balance': grpc.unary_unary_rpc_method_handler(
+                    servicer.Balance,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceResponse.SerializeToString,
+            ),
+            'TransferLeader': grpc.unary_unary_rpc_method_handler(
+                    servicer.TransferLeader,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderResponse.SerializeToString,
+            ),
+            'AddGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddGroups,
+                    request_deserializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsRequest.FromString,
+                    response_serializer=broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,6 +279,168 @@ class ClusterService:
             '/broker.cluster.v1.ClusterService/HandOver',
             broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverRequest.SerializeToString,
             broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.HandOverResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/AddNode',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetDuty(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/SetDuty',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.SetDutyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/MoveReplica',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.MoveReplicaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Balance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/Balance',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.BalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TransferLeader(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/TransferLeader',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.TransferLeaderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/broker.cluster.v1.ClusterService/AddGroups',
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsRequest.SerializeToString,
+            broker_dot_pb_dot_cluster_dot_v1_dot_cluster__pb2.AddGroupsResponse.FromString,
             options,
             channel_credentials,
             insecure,

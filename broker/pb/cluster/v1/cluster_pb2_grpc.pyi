@@ -37,6 +37,22 @@ class ClusterServiceStub:
     """The node to send a resource's calls to. UNAVAILABLE while no leader is known."""
     HandOver: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.HandOverRequest, _cluster_pb2.HandOverResponse]
     """Hands over every leadership this node holds; returns when others lead or the time is up."""
+    AddNode: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.AddNodeRequest, _cluster_pb2.AddNodeResponse]
+    """A further node is expected from now on. Answers with the cluster that it is to meet. The same again changes nothing
+    but addresses. INVALID_ARGUMENT for another zone than before, or an address that another node has.
+    """
+    SetDuty: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.SetDutyRequest, _cluster_pb2.SetDutyResponse]
+    """"draining": its replicas go elsewhere and it takes none; "leaving": the same, and then it is forgotten; "active".
+    INVALID_ARGUMENT when there is no room for its replicas.
+    """
+    MoveReplica: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.MoveReplicaRequest, _cluster_pb2.MoveReplicaResponse]
+    """Begins to move one replica; GetStatus shows how far it is. One at a time: CONFLICT meanwhile."""
+    Balance: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.BalanceRequest, _cluster_pb2.BalanceResponse]
+    """Begins the next move that makes the nodes more even. CONFLICT while another replica is on its way."""
+    TransferLeader: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeaderRequest, _cluster_pb2.TransferLeaderResponse]
+    """The node should lead the group from now on."""
+    AddGroups: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.AddGroupsRequest, _cluster_pb2.AddGroupsResponse]
+    """Further data groups. They take queues as soon as they are formed."""
 
 @_typing.type_check_only
 class ClusterServiceAsyncStub(ClusterServiceStub):
@@ -47,6 +63,22 @@ class ClusterServiceAsyncStub(ClusterServiceStub):
     """The node to send a resource's calls to. UNAVAILABLE while no leader is known."""
     HandOver: _aio.UnaryUnaryMultiCallable[_cluster_pb2.HandOverRequest, _cluster_pb2.HandOverResponse]  # type: ignore[assignment]
     """Hands over every leadership this node holds; returns when others lead or the time is up."""
+    AddNode: _aio.UnaryUnaryMultiCallable[_cluster_pb2.AddNodeRequest, _cluster_pb2.AddNodeResponse]  # type: ignore[assignment]
+    """A further node is expected from now on. Answers with the cluster that it is to meet. The same again changes nothing
+    but addresses. INVALID_ARGUMENT for another zone than before, or an address that another node has.
+    """
+    SetDuty: _aio.UnaryUnaryMultiCallable[_cluster_pb2.SetDutyRequest, _cluster_pb2.SetDutyResponse]  # type: ignore[assignment]
+    """"draining": its replicas go elsewhere and it takes none; "leaving": the same, and then it is forgotten; "active".
+    INVALID_ARGUMENT when there is no room for its replicas.
+    """
+    MoveReplica: _aio.UnaryUnaryMultiCallable[_cluster_pb2.MoveReplicaRequest, _cluster_pb2.MoveReplicaResponse]  # type: ignore[assignment]
+    """Begins to move one replica; GetStatus shows how far it is. One at a time: CONFLICT meanwhile."""
+    Balance: _aio.UnaryUnaryMultiCallable[_cluster_pb2.BalanceRequest, _cluster_pb2.BalanceResponse]  # type: ignore[assignment]
+    """Begins the next move that makes the nodes more even. CONFLICT while another replica is on its way."""
+    TransferLeader: _aio.UnaryUnaryMultiCallable[_cluster_pb2.TransferLeaderRequest, _cluster_pb2.TransferLeaderResponse]  # type: ignore[assignment]
+    """The node should lead the group from now on."""
+    AddGroups: _aio.UnaryUnaryMultiCallable[_cluster_pb2.AddGroupsRequest, _cluster_pb2.AddGroupsResponse]  # type: ignore[assignment]
+    """Further data groups. They take queues as soon as they are formed."""
 
 class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -72,5 +104,57 @@ class ClusterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.HandOverResponse, _abc.Awaitable[_cluster_pb2.HandOverResponse]]:
         """Hands over every leadership this node holds; returns when others lead or the time is up."""
+
+    @_abc_1.abstractmethod
+    def AddNode(
+        self,
+        request: _cluster_pb2.AddNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.AddNodeResponse, _abc.Awaitable[_cluster_pb2.AddNodeResponse]]:
+        """A further node is expected from now on. Answers with the cluster that it is to meet. The same again changes nothing
+        but addresses. INVALID_ARGUMENT for another zone than before, or an address that another node has.
+        """
+
+    @_abc_1.abstractmethod
+    def SetDuty(
+        self,
+        request: _cluster_pb2.SetDutyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.SetDutyResponse, _abc.Awaitable[_cluster_pb2.SetDutyResponse]]:
+        """"draining": its replicas go elsewhere and it takes none; "leaving": the same, and then it is forgotten; "active".
+        INVALID_ARGUMENT when there is no room for its replicas.
+        """
+
+    @_abc_1.abstractmethod
+    def MoveReplica(
+        self,
+        request: _cluster_pb2.MoveReplicaRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.MoveReplicaResponse, _abc.Awaitable[_cluster_pb2.MoveReplicaResponse]]:
+        """Begins to move one replica; GetStatus shows how far it is. One at a time: CONFLICT meanwhile."""
+
+    @_abc_1.abstractmethod
+    def Balance(
+        self,
+        request: _cluster_pb2.BalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.BalanceResponse, _abc.Awaitable[_cluster_pb2.BalanceResponse]]:
+        """Begins the next move that makes the nodes more even. CONFLICT while another replica is on its way."""
+
+    @_abc_1.abstractmethod
+    def TransferLeader(
+        self,
+        request: _cluster_pb2.TransferLeaderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.TransferLeaderResponse, _abc.Awaitable[_cluster_pb2.TransferLeaderResponse]]:
+        """The node should lead the group from now on."""
+
+    @_abc_1.abstractmethod
+    def AddGroups(
+        self,
+        request: _cluster_pb2.AddGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.AddGroupsResponse, _abc.Awaitable[_cluster_pb2.AddGroupsResponse]]:
+        """Further data groups. They take queues as soon as they are formed."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
