@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from broker.raft.types import Entry
 from broker.storage import layout, segment
 from broker.storage.books import Books, SegmentBook, sorted_segments
-from broker.storage.damage import corrupt
+from broker.storage.damage import LOG, corrupt
 from broker.storage.locations import OFFSET_BITS
 from broker.storage.reader import Reader
 from broker.storage.segment import BLOCK_HEADER_BYTES, Damage
@@ -26,6 +26,10 @@ _RECORD_WORK = 128
 
 Kind = tuple[int, int]
 """Type of the copies' records (MOVED for entries of the log, CARRIED for older ones), group."""
+
+
+class _BadFraming(Exception):
+    """What holds the records of a block together is damaged; the records need not be."""
 
 
 class Moving:
@@ -49,6 +53,10 @@ class Compaction:
         self._victim: SegmentBook | None = None
         self._offset = 0
         self._scanned = 0
+        self._one_by_one: Iterator[tuple[Kind, int, int]] | None = None
+        """What is still to be copied of a victim whose blocks cannot be told apart any more: kind, index, location."""
+        self.held_upto = 0
+        """Segments up to this one stay as they are."""
 
     def dead(self, durable_sequence: int) -> list[SegmentBook]:
         """Segments that may be freed."""
@@ -66,7 +74,7 @@ class Compaction:
         gathered = 0
         self._scanned = 0
         while self._offset < victim.end and gathered < max_bytes and self._scanned < max_bytes * _SCAN_FACTOR:
-            for kind, entry, location in self._live_of_next_block(victim):
+            for kind, entry, location in self._next_live(victim):
                 found = moving.get(kind)
                 if found is None:
                     found = moving[kind] = Moving()
@@ -77,19 +85,55 @@ class Compaction:
 
     def _choose(self, durable_sequence: int) -> SegmentBook | None:
         victim = self._victim
-        if victim is not None and self._books.segments.get(victim.number) is victim:
+        if victim is not None and self._books.segments.get(victim.number) is victim and victim.number > self.held_upto:
             return victim
         worth = [book for book in self._eligible(durable_sequence) if book.live_share < self._below]
         self._victim = min(worth, key=lambda book: book.live_share, default=None)
         self._offset = 0
+        self._one_by_one = None
         return self._victim
 
     def _eligible(self, durable_sequence: int) -> Iterator[SegmentBook]:
         """All but the one being written, and those that others need or that are not durable yet."""
         books = sorted_segments(self._books.segments.values())
         return (
-            book for book in books[:-1] if book.last_sequence <= durable_sequence and not self._books.shadowed(book)
+            book
+            for book in books[:-1]
+            if book.number > self.held_upto
+            and book.last_sequence <= durable_sequence
+            and not self._books.shadowed(book)
         )
+
+    def _next_live(self, victim: SegmentBook) -> Iterator[tuple[Kind, Entry, int]]:
+        """Of the next block; of one entry, where blocks are damaged: each is found by its place all the same."""
+        if self._one_by_one is None:
+            try:
+                yield from self._live_of_next_block(victim)
+                return
+            except _BadFraming:
+                self._one_by_one = self._all_live(victim)
+        for (record_type, group), index, location in self._one_by_one:
+            book = self._books.groups.get(group)
+            if book is not None and book.index.find(index) == location:
+                self._scanned += _RECORD_WORK
+                yield (record_type, group), self._reader.entries([location], group, index)[0], location
+                return
+        self._offset = victim.end
+
+    def _all_live(self, victim: SegmentBook) -> Iterator[tuple[Kind, int, int]]:
+        """From the indexes as they are now; others may be dead when their turn comes."""
+        found: list[tuple[Kind, int, int]] = []
+        for group, book in self._books.groups.items():
+            for index, location in enumerate(book.index.log, book.index.base):
+                if location >> OFFSET_BITS == victim.number:
+                    found.append(((segment.MOVED, group), index, location))
+            old = book.index.old
+            if old.segment_counts().get(victim.number):
+                places = ((index, old.find(index)) for index in old.indexes())
+                for index, location in places:
+                    if location >> OFFSET_BITS == victim.number:
+                        found.append(((segment.CARRIED, group), index, location))
+        return iter(found)
 
     def _live_of_next_block(self, victim: SegmentBook) -> Iterator[tuple[Kind, Entry, int]]:
         path = layout.segment_path(victim.number)
@@ -98,13 +142,17 @@ class Compaction:
         head = file.read_at(BLOCK_HEADER_BYTES, start)
         header = segment.decode_block_header(head, 0, self._magic, victim.number)
         if header is None:
-            raise corrupt(path, start, "expected a block header")
+            raise _BadFraming
         raw = file.read_at(header.length, start + BLOCK_HEADER_BYTES)
         start += BLOCK_HEADER_BYTES
         base = (victim.number << OFFSET_BITS) + start
         groups = self._books.groups
         try:
-            for record in segment.decode_heads(raw, 0, header):
+            records = segment.decode_heads(raw, 0, header)
+        except Damage:
+            raise _BadFraming from None
+        try:
+            for record in records:
                 if record.type in segment.ENTRY_TYPES:
                     location = base + record.offset
                     book = groups.get(record.group)
@@ -120,6 +168,8 @@ class Compaction:
                     entry = segment.decode_entry(raw, record.offset, record.group, record.index)
                     yield (copied, record.group), entry, location
         except Damage as damage:
-            raise corrupt(path, start + damage.offset, str(damage), damage.group) from None
+            raise corrupt(
+                path, start + damage.offset, str(damage), damage.group, index=record.index, kind=LOG
+            ) from None
         self._offset = start + header.length
         self._scanned += header.length + header.count * _RECORD_WORK

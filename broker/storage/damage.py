@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.errors import DataCorrupt
+from broker.storage import layout
 
 LOG = "log"
 """A record of the write-ahead log, whose head is intact: it is known whose it was."""
@@ -48,3 +49,10 @@ def corrupt(
     path: str, offset: int, what: str, group: int | None = None, *, index: int | None = None, kind: str = FRAMING
 ) -> Damaged:
     return Damaged(Finding(kind, path, offset, what, group, index))
+
+
+def finding_of(error: DataCorrupt, group: int) -> Finding:
+    """What was found of a group's data: whoever read it knows whose it is, if the bytes do not say so."""
+    if isinstance(error, Damaged):
+        return msgspec.structs.replace(error.finding, group=group)
+    return Finding(LOG, layout.WAL, 0, str(error), group)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from broker.base.errors import BrokerError, DiskFull
+from broker.storage.damage import corrupt
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _ZEROS = bytes(1024 * 1024)
@@ -36,7 +37,7 @@ class DiskFile(Protocol):
         """Raises DiskFull, OSError; an unknown part may then have been written."""
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """Fewer bytes only at the end of the file."""
+        """Fewer bytes only at the end of the file. Raises DataCorrupt for what the medium cannot read."""
 
     def preallocate(self, size: int) -> None:
         """Make the file ``size`` bytes of zeros, so that later writes neither allocate nor grow. Raises DiskFull."""
@@ -79,6 +80,9 @@ class Disk(Protocol):
 
     def free_bytes(self) -> int: ...
 
+    def total_bytes(self) -> int:
+        """Of the file system, used or free."""
+
 
 class SystemFile:
     """Implements DiskFile."""
@@ -99,12 +103,17 @@ class SystemFile:
             raise _explained(error, self._path) from error
 
     def read_at(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._handle, size, offset)
-        while data and len(data) < size:
-            more = os.pread(self._handle, size - len(data), offset + len(data))
-            if not more:
-                break
-            data += more
+        try:
+            data = os.pread(self._handle, size, offset)
+            while data and len(data) < size:
+                more = os.pread(self._handle, size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise corrupt(self._path, offset, f"the disk cannot read it: {error.strerror}") from error
         return data
 
     def preallocate(self, size: int) -> None:
@@ -197,6 +206,10 @@ class SystemDisk:
     def free_bytes(self) -> int:
         room = os.statvfs(self._root)
         return room.f_bavail * room.f_frsize
+
+    def total_bytes(self) -> int:
+        room = os.statvfs(self._root)
+        return room.f_blocks * room.f_frsize
 
     def _open(self, path: str, flags: int) -> DiskFile:
         place = str(self._root / path)

@@ -6,7 +6,7 @@ import msgspec
 
 from broker.base.errors import InvalidArgument
 from broker.storage import layout, small_files
-from broker.storage.damage import corrupt
+from broker.storage.damage import FILE, corrupt
 from broker.storage.disk import Disk
 
 FORMAT = 1
@@ -29,7 +29,7 @@ def claim(disk: Disk, cluster: str, node: str) -> None:
         _check(msgspec.msgpack.decode(found, type=Manifest), cluster, node)
         return
     if any(layout.segment_number(name) is not None for name in disk.names(layout.WAL)):
-        raise corrupt(layout.MANIFEST, 0, f"it is missing, but {layout.WAL} holds segments")
+        raise corrupt(layout.MANIFEST, 0, f"it is missing, but {layout.WAL} holds segments", kind=FILE)
     small_files.write(disk, layout.MANIFEST, msgspec.msgpack.encode(Manifest(FORMAT, cluster, node)))
 
 

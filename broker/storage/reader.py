@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from broker.raft.types import Entry
 from broker.storage import layout, segment
-from broker.storage.damage import corrupt
+from broker.storage.damage import LOG, corrupt
 from broker.storage.disk import Disk, DiskFile
 from broker.storage.locations import OFFSET_BITS, OFFSET_MASK
 from broker.storage.segment import RECORD_HEAD_BYTES, Damage
@@ -32,7 +32,11 @@ class Reader:
         while place < len(locations):
             stop = _together(locations, place)
             number, start = locations[place] >> OFFSET_BITS, locations[place] & OFFSET_MASK
-            file = self.file(number)
+            path = layout.segment_path(number)
+            try:
+                file = self.file(number)
+            except FileNotFoundError:
+                raise corrupt(path, 0, "the file is missing", group, index=first + len(found), kind=LOG) from None
             span = (locations[stop - 1] & OFFSET_MASK) - start
             window = file.read_at(span + _READ_AHEAD, start)
             if len(window) >= span + RECORD_HEAD_BYTES:
@@ -44,7 +48,8 @@ class Reader:
                 try:
                     found.append(segment.decode_entry(window, offset, group, first + len(found)))
                 except Damage as damage:
-                    raise corrupt(layout.segment_path(number), start + offset, str(damage), damage.group) from None
+                    index = first + len(found)
+                    raise corrupt(path, start + offset, str(damage), group, index=index, kind=LOG) from None
             place = stop
         return found
 

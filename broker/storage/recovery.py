@@ -3,7 +3,11 @@
 A batch is written only after the one before it is durable, so a crash can tear only the last one. Recovery takes
 consecutive blocks; where they end, it looks for proof that more was written: a block header with a later sequence
 number in the rest of the segment or in a later one, or a later preamble that lists a longer segment. With proof, bytes
-that had been confirmed are gone: DataCorrupt. Without, the last batch was never confirmed to anybody, and is cut.
+that had been confirmed are gone. Without, the last batch was never confirmed to anybody, and is cut.
+
+Where the heads of a damaged block's records are intact, it is known which records of which groups are lost, and
+recovery goes on: these groups are damaged (``extent``), the others are not. Otherwise it raises DataCorrupt: any group
+may have lost anything, a vote for one.
 
 One case cannot be told apart: damage to the very last batch that was confirmed, with nothing written after it, looks
 like a batch that was torn. The replicas that confirmed it with this one still have it.
@@ -14,23 +18,19 @@ died between its write and its sync, or after a sync that failed, and what was r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
-from broker.base.errors import DataCorrupt
 from broker.raft.types import EntryKind, HardState, Membership
 from broker.storage import layout, segment
+from broker.storage.blocks import Block, BlockReader
 from broker.storage.books import Books, GroupBook, Preamble, SegmentBook, sorted_segments
-from broker.storage.damage import corrupt
-from broker.storage.disk import Disk, DiskFile
+from broker.storage.damage import FRAMING, LOG, Damaged, Finding, corrupt
+from broker.storage.disk import Disk
+from broker.storage.extent import Extent
 from broker.storage.locations import OFFSET_BITS, segment_counts
 from broker.storage.operations import MarkNote
-from broker.storage.segment import BLOCK_HEADER_BYTES, Damage, Record
+from broker.storage.segment import Record
 from broker.storage.term_runs import runs_of
-
-_WINDOW = 4 * 1024 * 1024
-"""Bytes read at once."""
 
 _decode_preamble = msgspec.msgpack.Decoder(Preamble).decode
 _decode_hard_state = msgspec.msgpack.Decoder(HardState).decode
@@ -39,39 +39,35 @@ _decode_number = msgspec.msgpack.Decoder(int).decode
 _decode_membership = msgspec.msgpack.Decoder(Membership).decode
 
 
-class Block(msgspec.Struct, frozen=True):
-    offset: int
-    sequence: int
-    base: int
-    """Where in the file ``window`` begins."""
-    window: bytes
-    records: list[Record]
-
-
 class Recovery:
     """One pass over the log; fills ``books``. Afterwards ``last`` is the segment to go on in, None for an empty log."""
 
     def __init__(self, disk: Disk, magic: bytes) -> None:
         self._disk = disk
-        self._magic = magic
+        self._reader = BlockReader(disk, magic)
         self.books = Books()
         self.last: SegmentBook | None = None
         self.sequence = 0
         self.unused: list[tuple[int, int]] = []
         """Segment files (number, size) in which nothing counts."""
+        self.extent = Extent()
         self._listed: dict[int, int] = {}
         self._last_block: tuple[int, int] | None = None
         self._memberships: dict[int, dict[int, tuple[int, bytes]]] = {}
 
     def run(self) -> None:
-        """Raises DataCorrupt."""
+        """Raises DataCorrupt for damage of which nobody can say what it took. ``extent`` has what is known of other."""
+        self.read()
+        self._confirm_tail()
+
+    def read(self) -> None:
+        """As ``run``, but changes nothing on the disk: what was read may come from memory only. Raises DataCorrupt."""
         names = self._disk.names(layout.WAL)
         for number in sorted(found for found in map(layout.segment_number, names) if found is not None):
             self._read_segment(number)
         self._expect_listed_segments()
         self._expect_nothing_later()
         self._expect_whole_logs()
-        self._confirm_tail()
 
     def memberships(self, group: int) -> list[tuple[int, Membership]]:
         """Of the MEMBERSHIP entries behind the group's mark, ascending."""
@@ -89,7 +85,7 @@ class Recovery:
         file = self._disk.open(layout.segment_path(number))
         try:
             book = SegmentBook(number, file.size())
-            for block in self._blocks(file, book):
+            for block in self._reader.blocks(file, book, self.sequence):
                 if not book.last_sequence:
                     self._begin_segment(book, block)
                 self._apply_block(book, block)
@@ -102,41 +98,18 @@ class Recovery:
         else:
             self.unused.append((number, book.size))
 
-    def _blocks(self, file: DiskFile, book: SegmentBook) -> Iterator[Block]:
-        """Valid consecutive blocks from the beginning; moves ``book.end`` behind each."""
-        base, window = 0, file.read_at(_WINDOW, 0)
-        while True:
-            at = book.end - base
-            if at + BLOCK_HEADER_BYTES > len(window):
-                base, window, at = book.end, file.read_at(_WINDOW, book.end), 0
-            header = segment.decode_block_header(window, at, self._magic, book.number)
-            if header is None or header.sequence <= self.sequence:
-                return
-            if book.last_sequence and header.sequence != self.sequence + 1:
-                return
-            size = BLOCK_HEADER_BYTES + header.length
-            if at + size > len(window):
-                base, window, at = book.end, file.read_at(max(_WINDOW, size), book.end), 0
-            try:
-                records = segment.decode_block(window, at + BLOCK_HEADER_BYTES, header)
-            except Damage:
-                return
-            offset = book.end
-            book.end += size
-            yield Block(offset, header.sequence, base, window, records)
-
     def _begin_segment(self, book: SegmentBook, block: Block) -> None:
         first = block.records[0]
+        if 0 in block.bad:
+            raise self._corrupt(book.number, block.offset, "checksum mismatch in the first record of the segment")
         if first.type != segment.PREAMBLE:
             raise self._corrupt(book.number, block.offset, "the segment does not begin with a preamble")
-        preamble = _decode_preamble(self._data(block, first))
+        preamble = _decode_preamble(block.data(first))
         previous = self.books.segments.get(book.number - 1)
         if previous is not None:
             if block.sequence != self.sequence + 1:
                 raise self._lost(previous, f"segment {book.number} begins with block {block.sequence}")
-            if self.books.images() != preamble.groups:
-                what = f"the preamble does not agree with what segment {previous.number} left"
-                raise self._corrupt(book.number, block.offset, what)
+            self._compare(book, block, preamble)
         else:
             known = {image.group for image in preamble.groups}
             for group in self.books.groups.keys() - known:
@@ -145,6 +118,21 @@ class Recovery:
                 self.books.adopt(image)
         self.books.segments[book.number] = book
         self._listed = {image.number: image.last_sequence for image in preamble.segments}
+
+    def _compare(self, book: SegmentBook, block: Block, preamble: Preamble) -> None:
+        """With what the segment before left. Of a group with damaged records the preamble knows better."""
+        known = {image.group: image for image in self.books.images()}
+        told = {image.group: image for image in preamble.groups}
+        for group in known.keys() | told.keys():
+            if known.get(group) == told.get(group):
+                continue
+            if not self.extent.reaches(group):
+                what = f"the preamble does not agree with what segment {book.number - 1} left of group {group}"
+                raise self._corrupt(book.number, block.offset, what)
+            if group in told:
+                self.books.adopt(told[group])
+            else:
+                self._drop(group, book)
 
     # --- records
 
@@ -160,7 +148,9 @@ class Recovery:
                 place = self._apply_entries(book, block, place)
                 continue
             if record.type in segment.ENTRY_TYPES:
-                self._apply_copy(book, block, record)
+                self._apply_copy(book, block, place)
+            elif place in block.bad:
+                self._miss_note(book, block, record)
             elif record.type != segment.PREAMBLE:
                 self._apply_note(book, block, record)
             place += 1
@@ -178,31 +168,36 @@ class Recovery:
             record = records[place]
             if record.type != segment.ENTRY or record.group != group or record.index != index:
                 break
+            if place in block.bad:
+                self.extent.entry(group, base + record.offset, self._mismatch(book, block, record))
+            elif record.kind == EntryKind.MEMBERSHIP:
+                self._note_membership(block, record)
             place += 1
             locations.append(base + record.offset)
             if not terms or terms[-1][1] != record.term:
                 terms.append((index, record.term))
-            if record.kind == EntryKind.MEMBERSHIP:
-                self._note_membership(block, record)
             written += record.length
             index += 1
         try:
             self.books.append(group, first.index, locations, runs_of(terms), book)
         except ValueError as error:
-            raise self._corrupt(book.number, block.base + first.offset, str(error), group) from None
+            self._contradiction(book, block, first, error)
         self._count(book, len(locations), written)
         return place
 
-    def _apply_copy(self, book: SegmentBook, block: Block, record: Record) -> None:
+    def _apply_copy(self, book: SegmentBook, block: Block, place: int) -> None:
+        record = block.records[place]
         location = (book.number << OFFSET_BITS) + block.base + record.offset
+        if place in block.bad:
+            self.extent.entry(record.group, location, self._mismatch(book, block, record))
         if record.type == segment.CARRIED:
             self.books.carry(record.group, record.index, location)
         else:
             try:
                 self.books.moved_before(record.group, record.index, record.term, location)
             except ValueError as error:
-                raise self._corrupt(book.number, block.base + record.offset, str(error), record.group) from None
-            if record.kind == EntryKind.MEMBERSHIP:
+                self._contradiction(book, block, record, error)
+            if record.kind == EntryKind.MEMBERSHIP and place not in block.bad:
                 self._note_membership(block, record)
         self._count(book, 1, record.length)
 
@@ -210,7 +205,7 @@ class Recovery:
         if record.type == segment.DROPPED:
             self._drop(record.group, book)
             return
-        data = self._data(block, record)
+        data = block.data(record)
         group = self.books.group(record.group) if record.type != segment.FREED else GroupBook()
         if record.type == segment.HARD_STATE:
             group.hard_state = _decode_hard_state(data)
@@ -232,17 +227,35 @@ class Recovery:
     def _drop(self, group: int, book: SegmentBook) -> None:
         self.books.drop(group, book)
         self._memberships.pop(group, None)
+        self.extent.forget(group)
+
+    def _miss_note(self, book: SegmentBook, block: Block, record: Record) -> None:
+        if record.type not in segment.OF_A_GROUP:
+            raise Damaged(self._mismatch(book, block, record))
+        self.extent.note(record.group, self._mismatch(book, block, record))
+
+    def _contradiction(self, book: SegmentBook, block: Block, record: Record, error: ValueError) -> None:
+        """A record that does not fit is damage of its own, unless records before it are known to be missing."""
+        found = self._corrupt(book.number, block.base + record.offset, str(error), record.group)
+        if not self.extent.reaches(record.group):
+            raise found from None
+        self.extent.note(record.group, found.finding)
+
+    def _mismatch(self, book: SegmentBook, block: Block, record: Record) -> Finding:
+        is_entry = record.type in segment.ENTRY_TYPES
+        what = "checksum mismatch in the record" + ("" if is_entry else f" of type {record.type}")
+        path, offset = layout.segment_path(book.number), block.base + record.offset
+        index = record.index if is_entry else None
+        if record.type not in segment.OF_A_GROUP:
+            return Finding(FRAMING, path, offset, what)
+        return Finding(LOG, path, offset, what, record.group, index)
 
     def _note_membership(self, block: Block, record: Record) -> None:
-        self._memberships.setdefault(record.group, {})[record.index] = (record.term, self._data(block, record))
+        self._memberships.setdefault(record.group, {})[record.index] = (record.term, block.data(record))
 
     def _count(self, book: SegmentBook, records: int, data_bytes: int) -> None:
         book.records += records
         book.record_bytes += data_bytes + records * segment.RECORD_HEAD_BYTES
-
-    def _data(self, block: Block, record: Record) -> bytes:
-        start = record.offset + segment.RECORD_HEAD_BYTES
-        return block.window[start : start + record.length]
 
     # --- what must hold at the end
 
@@ -267,32 +280,17 @@ class Recovery:
         after = self.last.number if self.last is not None else 0
         places += [(number, 0, size) for number, size in self.unused if number > after]
         for number, offset, size in places:
-            later = self._later_block(number, offset, size)
+            later = self._reader.later(number, offset, size, self.sequence)
             if later is not None:
                 what = f"block {later[1]} follows at offset {later[0]} of segment {number}"
                 if self.last is None:
                     raise self._corrupt(number, 0, f"expected block 1; {what}")
                 raise self._lost(self.last, what)
 
-    def _later_block(self, number: int, offset: int, size: int) -> tuple[int, int] | None:
-        """Offset and sequence of a header that was written after the next expected block."""
-        file = self._disk.open(layout.segment_path(number))
-        try:
-            while offset < size:
-                window = file.read_at(_WINDOW + BLOCK_HEADER_BYTES, offset)
-                at = window.find(self._magic)
-                while at >= 0:
-                    header = segment.decode_block_header(window, at, self._magic, number)
-                    if header is not None and header.sequence > self.sequence + 1:
-                        return offset + at, header.sequence
-                    at = window.find(self._magic, at + 1)
-                offset += _WINDOW
-        finally:
-            file.close()
-        return None
-
     def _expect_whole_logs(self) -> None:
         for group, book in self.books.groups.items():
+            if self.extent.reaches(group):
+                continue
             index = book.index
             missing = segment_counts(index.log).keys() - self.books.segments.keys()
             if missing:
@@ -315,26 +313,9 @@ class Recovery:
             file.close()
         self._disk.sync_directory(layout.WAL)
 
-    def _lost(self, book: SegmentBook, proof: str) -> DataCorrupt:
+    def _lost(self, book: SegmentBook, proof: str) -> Damaged:
         what = f"expected block {book.last_sequence + 1}, which had been written: {proof}"
-        return self._corrupt(book.number, book.end, what + self._suspect(book))
+        return self._corrupt(book.number, book.end, f"{what}; {self._reader.what_is_at(book.number, book.end)}")
 
-    def _suspect(self, book: SegmentBook) -> str:
-        """What can be said of the damaged block: the record whose checksum fails, and so the group."""
-        file = self._disk.open(layout.segment_path(book.number))
-        try:
-            head = file.read_at(BLOCK_HEADER_BYTES, book.end)
-            header = segment.decode_block_header(head, 0, self._magic, book.number)
-            if header is None:
-                return "; no block header is there"
-            raw = file.read_at(BLOCK_HEADER_BYTES + header.length, book.end)
-        finally:
-            file.close()
-        try:
-            segment.decode_block(raw, BLOCK_HEADER_BYTES, header)
-        except Damage as damage:
-            return f"; {damage} at offset {book.end + damage.offset}"
-        return f"; block {header.sequence} is there"
-
-    def _corrupt(self, number: int, offset: int, what: str, group: int | None = None) -> DataCorrupt:
+    def _corrupt(self, number: int, offset: int, what: str, group: int | None = None) -> Damaged:
         return corrupt(layout.segment_path(number), offset, what, group)

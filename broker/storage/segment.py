@@ -53,6 +53,8 @@ DROPPED = 10
 """Nothing of a group is here any more; what follows of it is another life."""
 
 ENTRY_TYPES = frozenset((ENTRY, CARRIED, MOVED))
+OF_A_GROUP = frozenset((*ENTRY_TYPES, HARD_STATE, MARK, FLOOR, RESET, DROPPED))
+"""The record says nothing of any other group."""
 _TYPES = frozenset(range(ENTRY, DROPPED + 1))
 _KINDS = tuple(EntryKind)
 
@@ -184,6 +186,22 @@ def decode_heads(raw: bytes, start: int, header: BlockHeader) -> list[Record]:
     return records
 
 
+def decode_damaged(raw: bytes, start: int, header: BlockHeader) -> tuple[list[Record], frozenset[int]]:
+    """All records of a block, and the places of those whose data is damaged. Raises Damage unless all heads are
+    intact."""
+    records = decode_heads(raw, start, header)
+    end = start + header.length
+    last = records[-1] if records else None
+    if last is None or last.offset + RECORD_HEAD_BYTES + last.length != end or end > len(raw):
+        raise Damage(f"block of {header.count} records does not fill its {header.length} bytes", start)
+    bad: list[int] = []
+    for place, record in enumerate(records):
+        stop = record.offset + RECORD_HEAD_BYTES + record.length
+        if _value(raw[record.offset + 4 : stop]) != _CRC.unpack_from(raw, record.offset)[0]:
+            bad.append(place)
+    return records, frozenset(bad)
+
+
 def record_length(raw: bytes, offset: int) -> int:
     """Bytes of the record whose head begins at ``offset``, head included, as the head says (it may be damaged)."""
     length: int = RECORD_HEAD.unpack_from(raw, offset)[1]
@@ -198,7 +216,7 @@ def decode_entry(raw: bytes, offset: int, group: int, index: int) -> Entry:
     crc, length, record_type, kind, _zero, found_group, found_index, term = RECORD_HEAD.unpack_from(raw, offset)
     stop = body + length
     if stop > len(raw) or _value(raw[offset + 4 : stop]) != crc:
-        raise Damage(_mismatch(group, index), offset, group)
+        raise Damage("checksum mismatch in the record", offset, group)
     if found_group != group or found_index != index or record_type not in ENTRY_TYPES or kind >= len(_KINDS):
         what = f"expected entry {index} of group {group}, found entry {found_index} of group {found_group}"
         raise Damage(what, offset, group)

@@ -6,7 +6,7 @@ For what a node must know before its log is read. This module does not know what
 from __future__ import annotations
 
 from broker.storage import layout
-from broker.storage.damage import corrupt
+from broker.storage.damage import FILE, corrupt
 from broker.storage.disk import Disk
 from broker.storage.segment import checksum
 
@@ -24,8 +24,26 @@ def read(disk: Disk, name: str) -> bytes | None:
         file.close()
     body = raw[_CRC_BYTES:]
     if len(raw) < _CRC_BYTES or checksum(body).to_bytes(_CRC_BYTES, "little") != raw[:_CRC_BYTES]:
-        raise corrupt(name, 0, "checksum mismatch")
+        raise corrupt(name, 0, "checksum mismatch", kind=FILE)
     return body
+
+
+def check(disk: Disk) -> None:
+    """Raises DataCorrupt if any of them is damaged."""
+    for name in disk.names(""):
+        if belongs_here(disk, name):
+            read(disk, name)
+
+
+def belongs_here(disk: Disk, name: str) -> bool:
+    """Whether it is one, whole, and the node's own: no note of damage, for one."""
+    if name == layout.LOCK or name.endswith(layout.PART) or layout.damage_number(name) is not None:
+        return False
+    try:
+        disk.open(name).close()
+    except IsADirectoryError:
+        return False
+    return True
 
 
 def write(disk: Disk, name: str, body: bytes) -> None:

@@ -13,7 +13,7 @@ module does not know what a dump means.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from struct import Struct
 
@@ -22,7 +22,7 @@ import msgspec
 from broker.base.ids import GroupId
 from broker.raft.types import SnapshotMark
 from broker.storage import layout
-from broker.storage.damage import corrupt
+from broker.storage.damage import SNAPSHOT, Damaged, Finding, corrupt
 from broker.storage.disk import Disk, DiskFile
 from broker.storage.segment import checksum
 
@@ -55,17 +55,24 @@ class SnapshotFiles:
         self._counter = 0
         self._whole: dict[int, set[str]] = {}
 
-    def take_stock(self, current: dict[int, str]) -> None:
-        """Remove every file but the one that counts for each group. Raises DataCorrupt if one of those is missing."""
+    def take_stock(self, current: dict[int, str], damaged: Collection[int]) -> dict[int, Finding]:
+        """Remove every file but the one that counts for each group, and all of a damaged one. What is wrong, by group,
+        where the file is missing."""
         names = self._disk.names(layout.SNAPSHOTS)
-        wanted = set(current.values())
+        missing: dict[int, Finding] = {}
         for group, name in current.items():
-            if name not in names:
-                raise corrupt(layout.snapshot_path(name), 0, "the snapshot that counts is missing", group)
-            self._whole.setdefault(group, set()).add(name)
+            if name in names:
+                self._whole.setdefault(group, set()).add(name)
+            elif group not in damaged:
+                what = "the snapshot that counts is missing"
+                missing[group] = Finding(SNAPSHOT, layout.snapshot_path(name), 0, what, group)
         for name in names:
-            if name not in wanted:
+            place = layout.snapshot_place(name)
+            if place is not None and (place[0] in damaged or place[0] in missing):
+                self._whole.setdefault(place[0], set()).add(name)
+            elif place is None or name not in self._whole.get(place[0], ()):
                 self._disk.delete(layout.snapshot_path(name))
+        return missing
 
     def begin(self, group: GroupId, mark: SnapshotMark) -> SnapshotWriter:
         with self._lock:
@@ -114,7 +121,7 @@ class SnapshotFiles:
         try:
             file = self._disk.open(path)
         except FileNotFoundError:
-            raise corrupt(path, 0, "the file is missing") from None
+            raise _damage(path, 0, "the file is missing", group) from None
         return _pieces(file, path, group, layout.snapshot_place(name))
 
 
@@ -180,14 +187,14 @@ class SnapshotWriter:
 
 def _pieces(file: DiskFile, path: str, group: int, place: tuple[int, int] | None) -> Iterator[bytes]:
     try:
-        read = _Sequential(file, path)
+        read = _Sequential(file, path, group)
         magic, length, crc = _HEAD.unpack(read.take(_HEAD.size))
         head = read.take(min(length, _READ_BYTES))
         if magic != _MAGIC or checksum(head) != crc:
-            raise corrupt(path, 0, "checksum mismatch in the head")
+            raise _damage(path, 0, "checksum mismatch in the head", group)
         found = _decode_head(head)
         if (found.group, found.mark.index) != place or found.group != group:
-            raise corrupt(path, 0, f"it is a snapshot of group {found.group} at index {found.mark.index}")
+            raise _damage(path, 0, f"it is a snapshot of group {found.group} at index {found.mark.index}", group)
         count = 0
         crcs = bytearray()
         while True:
@@ -197,15 +204,15 @@ def _pieces(file: DiskFile, path: str, group: int, place: tuple[int, int] | None
                 break
             piece = read.take(length)
             if checksum(piece) != crc:
-                raise corrupt(path, start, f"checksum mismatch in piece {count + 1}")
+                raise _damage(path, start, f"checksum mismatch in piece {count + 1}", group)
             count += 1
             crcs += _CRC.pack(crc)
             yield piece
         body = read.take(_TRAILER_BODY.size)
         if checksum(body) != crc or _TRAILER_BODY.unpack(body) != (count, checksum(bytes(crcs))):
-            raise corrupt(path, start, f"the trailer does not match the {count} pieces before it")
+            raise _damage(path, start, f"the trailer does not match the {count} pieces before it", group)
         if read.more():
-            raise corrupt(path, read.offset, "bytes follow the trailer")
+            raise _damage(path, read.offset, "bytes follow the trailer", group)
     finally:
         file.close()
 
@@ -213,9 +220,10 @@ def _pieces(file: DiskFile, path: str, group: int, place: tuple[int, int] | None
 class _Sequential:
     """Reads a file from its beginning in large steps."""
 
-    def __init__(self, file: DiskFile, path: str) -> None:
+    def __init__(self, file: DiskFile, path: str, group: int) -> None:
         self._file = file
         self._path = path
+        self._group = group
         self._size = file.size()
         self._window = b""
         self._at = 0
@@ -223,7 +231,8 @@ class _Sequential:
 
     def take(self, size: int) -> bytes:
         if self.offset + size > self._size:
-            raise corrupt(self._path, self.offset, f"expected {size} more bytes, the file ends at {self._size}")
+            what = f"expected {size} more bytes, the file ends at {self._size}"
+            raise _damage(self._path, self.offset, what, self._group)
         if self._at + size > len(self._window):
             self._window = self._file.read_at(max(size, _READ_BYTES), self.offset)
             self._at = 0
@@ -234,3 +243,7 @@ class _Sequential:
 
     def more(self) -> bool:
         return self.offset < self._size
+
+
+def _damage(path: str, offset: int, what: str, group: int) -> Damaged:
+    return corrupt(path, offset, what, group, kind=SNAPSHOT)

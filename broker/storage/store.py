@@ -8,17 +8,19 @@ means.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
 import msgspec
 
+from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.raft.types import Entry, HardState, Membership, SnapshotMark
-from broker.storage import layout, manifest, segment
+from broker.storage import layout, manifest, segment, setting_aside, small_files, statistics
 from broker.storage.books import SegmentBook
 from broker.storage.compaction import Compaction
+from broker.storage.condemned import Condemned
+from broker.storage.damage import Damaged, Finding, finding_of
 from broker.storage.disk import Disk, StorageLocked
 from broker.storage.draft import Draft, void_all
 from broker.storage.entries import Entries
@@ -32,52 +34,61 @@ from broker.storage.retention import Retention
 from broker.storage.segment import BLOCK_HEADER_BYTES, node_magic
 from broker.storage.settings import StorageSettings
 from broker.storage.snapshots import SnapshotFiles, SnapshotWriter
+from broker.storage.statistics import StoreStats
 from broker.storage.tail import Cache, Tail, next_index
 from broker.storage.term_runs import TermRuns, runs_of
+from broker.storage.under_way import UnderWay
 from broker.storage.wal import Batch, Wal
 
 __all__ = ["Batch", "Recovered", "SnapshotWriter", "StorageLocked", "StorageSettings", "Store", "StoreStats"]
 
 
-class StoreStats(msgspec.Struct, frozen=True):
-    """Counters since the store was opened; sizes in bytes."""
-
-    segments: int
-    spare_segments: int
-    total_bytes: int
-    live_bytes: int
-    free_disk_bytes: int
-    cached_bytes: int
-    index_entries: int
-    batches: int
-    bytes_written: int
-    sync_microseconds: tuple[int, ...]
-    """Of the syncs since the last call of ``stats``."""
-
-
 class Store:
-    """Opening reads the whole log. Raises StorageLocked, InvalidArgument (another's directory), DataCorrupt."""
+    """Opening reads the whole log. Groups of which something is damaged are not there (see ``damaged``).
 
-    def __init__(self, disk: Disk, settings: StorageSettings, *, node: NodeId, cluster: str) -> None:
+    Raises StorageLocked, InvalidArgument (another's directory), OSError, and DataCorrupt for damage of which nobody can
+    say what it took; with ``keep_damaged`` all is set aside then, and the store is empty.
+    """
+
+    def __init__(
+        self, disk: Disk, settings: StorageSettings, *, node: NodeId, cluster: str, keep_damaged: bool = False
+    ) -> None:
         self._disk = disk
         self._settings = settings
         self._lock = disk.lock(layout.LOCK)
         try:
-            disk.make_directory(layout.WAL)
-            disk.make_directory(layout.SNAPSHOTS)
-            manifest.claim(disk, cluster, node)
-            self._open(node_magic(cluster, node))
+            self._condemned = Condemned()
+            self.damaged: Mapping[int, list[Finding]] = self._condemned.groups
+            """What is wrong, by group, with those that are here and damaged."""
+            self.damage_counts: Mapping[str, int] = self._condemned.counts
+            """Pieces of damage found since the start, by kind."""
+            try:
+                self._open(cluster, node)
+            except Damaged as error:
+                if not keep_damaged:
+                    raise
+                self._condemned.counts[error.finding.kind] += 1
+                setting_aside.set_aside(disk, str(error))
+                self._open(cluster, node)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self, magic: bytes) -> None:
+    def _open(self, cluster: str, node: NodeId) -> None:
+        magic = node_magic(cluster, node)
+        disk = self._disk
+        disk.make_directory(layout.WAL)
+        disk.make_directory(layout.SNAPSHOTS)
+        small_files.check(disk)
+        manifest.claim(disk, cluster, node)
         recovery = Recovery(self._disk, magic)
         recovery.run()
         self._books = recovery.books
         self._snapshots = SnapshotFiles(self._disk)
         marked = {group: book.mark_name for group, book in self._books.groups.items() if book.mark_name}
-        self._snapshots.take_stock(marked)
+        damaged = recovery.extent.findings(self._books)
+        for group, finding in self._snapshots.take_stock(marked, damaged.keys()).items():
+            damaged[group] = [finding]
         self._pool = SegmentPool(self._disk, self._settings)
         for number, size in recovery.unused:
             self._pool.release(number, size)
@@ -93,11 +104,17 @@ class Store:
         self._copies = Draft()
         """Copies by compaction. They say where entries stand in the log as it was sealed last, so they go ahead of
         what was staged since."""
-        self._under_way: deque[Batch] = deque()
+        self._under_way = UnderWay(self._books, self._entries, self._cache)
         self._recovered: dict[int, Recovered] = {}
         self._lives: dict[int, int] = {}
         for group in self._books.groups:
-            self._recover_group(group, recovery)
+            if group not in damaged:
+                self._recover_group(group, recovery)
+        for group, findings in damaged.items():
+            self._condemned.add(group, findings, self._wal.segment)
+        self._compaction.held_upto = self._condemned.held_upto
+        self.set_aside = setting_aside.kept(disk)
+        """By number, why: directories that were damaged beyond use and are kept."""
 
     def _recover_group(self, group: int, recovery: Recovery) -> None:
         book = self._books.groups[group]
@@ -111,6 +128,7 @@ class Store:
         return self._recovered.get(group)
 
     def groups(self) -> list[GroupId]:
+        """Those that are here, whole."""
         return [GroupId(group) for group in sorted(self._entries.tails)]
 
     def holds(self, group: GroupId) -> bool:
@@ -205,11 +223,23 @@ class Store:
             self._cache.drop(tail)
         self._recovered.pop(group, None)
         self._retention.forget(group)
-        for operations in (self._copies.operations, *(batch.operations for batch in self._under_way)):
-            void_all(operations, group)
+        self._condemned.drop(group)
+        self._compaction.held_upto = self._condemned.held_upto
+        void_all(self._copies.operations, group)
+        self._under_way.drop(group)
         self._draft.drop(group)
         self._draft.stale_snapshots += self._snapshots.disown(group)
         self._lives[group] = self.lives(group) + 1
+
+    def condemn(self, group: GroupId, error: DataCorrupt) -> None:
+        """Damage was found: nothing of the group is used any more, and nothing of it goes, until it is dropped."""
+        self._condemned.add(group, [finding_of(error, group)], self._wal.segment)
+        self._compaction.held_upto = self._condemned.held_upto
+        self._retention.forget(group)
+        tail = self._entries.drop(group)
+        if tail is not None:
+            self._cache.drop(tail)
+        self._recovered.pop(group, None)
 
     def lives(self, group: GroupId) -> int:
         """How often the group was dropped since the store was opened: what outlasts a drop finds out by it."""
@@ -225,7 +255,7 @@ class Store:
 
     def seal(self) -> Batch | None:
         """All that was staged since the last seal, as one batch to commit; None if nothing was."""
-        self._settle()
+        self._under_way.settle(self._wal.durable)
         copies, draft = self._copies, self._draft
         if not draft.operations and not copies.operations:
             self._begin_retentions(draft)
@@ -255,11 +285,12 @@ class Store:
         written.end = batch.offset + BLOCK_HEADER_BYTES + batch.size
         batch.freed = list(draft.freed.items())
         for group in draft.reset:
-            self._entries.tails[group].resets -= 1
+            if group in self._entries.tails:
+                self._entries.tails[group].resets -= 1
         batch.stale_snapshots = draft.stale_snapshots
         for group, name in draft.marked.items():
             batch.stale_snapshots += self._snapshots.superseded(group, name)
-        self._under_way.append(batch)
+        self._under_way.add(batch)
         self._begin_retentions(draft)
         return batch
 
@@ -326,7 +357,7 @@ class Store:
     def compaction_step(self, max_bytes: int) -> bool:
         """Work a bounded time at giving room back: forget what is dead, stage copies of about ``max_bytes`` of live
         entries, free empty segments. The caller seals and commits; True if there is more to do. Raises DataCorrupt."""
-        self._settle()
+        self._under_way.settle(self._wal.durable)
         if self._retention.pending:
             self._retention.slice()
             return True
@@ -346,21 +377,7 @@ class Store:
         return True
 
     def stats(self) -> StoreStats:
-        segments = self._books.segments.values()
-        syncs = self._wal.sync_times
-        indexes = [book.index for book in self._books.groups.values()]
-        return StoreStats(
-            segments=len(segments),
-            spare_segments=self._pool.spares,
-            total_bytes=sum(book.size for book in segments),
-            live_bytes=sum(book.live_bytes for book in segments),
-            free_disk_bytes=self._disk.free_bytes(),
-            cached_bytes=self._cache.bytes,
-            index_entries=sum(len(index.log) + len(index.old) for index in indexes),
-            batches=self._wal.durable,
-            bytes_written=self._wal.bytes_written,
-            sync_microseconds=tuple(syncs.popleft() for _ in range(len(syncs))),
-        )
+        return statistics.look(self._books, self._disk, self._pool, self._wal, self._cache)
 
     def close(self) -> None:
         """Let go of files and lock. What was not committed is lost."""
@@ -370,24 +387,10 @@ class Store:
 
     # --- inside
 
-    def _settle(self) -> None:
-        """Take notice of what has become durable."""
-        while self._under_way and self._under_way[0].number <= self._wal.durable:
-            batch = self._under_way.popleft()
-            for operation in batch.operations:
-                operation.settled(self._books)
-                if type(operation) is Append and not operation.void:
-                    self._cache.may_go(self._entries.tails[operation.group], operation)
-                    self._entries.settled(operation)
-                elif type(operation) is Carry:
-                    self._entries.settled(operation)
-            batch.operations = []
-        self._cache.shrink()
-
     def _appends_of(self, group: GroupId) -> list[Append]:
         """Of one group, staged or sealed, not known to be durable."""
-        operations = chain(self._draft.operations, *(batch.operations for batch in self._under_way))
-        return [each for each in operations if type(each) is Append and each.group == group and not each.void]
+        staged = (each for each in self._draft.operations if type(each) is Append and each.group == group)
+        return [each for each in chain(staged, self._under_way.appends_of(group)) if not each.void]
 
     def _begin_retentions(self, draft: Draft) -> None:
         for group, live, upto in draft.retained:

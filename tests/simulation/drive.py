@@ -116,6 +116,7 @@ class WatchedDisk:
         self.sync_directory = disk.sync_directory
         self.lock = disk.lock
         self.free_bytes = disk.free_bytes
+        self.total_bytes = disk.total_bytes
 
     def rename(self, old: str, new: str) -> None:
         self._disk.rename(old, new)

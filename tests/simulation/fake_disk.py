@@ -129,6 +129,9 @@ class FakeDisk:
     def free_bytes(self) -> int:
         return 1 << 40 if self.capacity is None else max(self.capacity - self._used(), 0)
 
+    def total_bytes(self) -> int:
+        return 1 << 41 if self.capacity is None else self.capacity
+
     # --- for files
 
     def begin_operation(self) -> None:

@@ -156,10 +156,33 @@ def test_damage_found_while_compacting_is_named() -> None:
     disk.flip(path, disk.content(path).index(b"2/1:"))
 
     # then neither reading nor compaction takes it for good
-    with pytest.raises(DataCorrupt, match=rf"{path} at offset \d+, group 1: checksum mismatch .* index 2"):
+    with pytest.raises(DataCorrupt, match=rf"{path} at offset \d+, group 1, entry 2: checksum mismatch"):
         store.read_one(GROUP, Index(2))
-    with pytest.raises(DataCorrupt, match=rf"{path} at offset \d+, group 1"):
+    with pytest.raises(DataCorrupt, match=rf"{path} at offset \d+, group 1, entry 2"):
         compact(store)
+
+
+def test_live_entries_are_saved_from_a_segment_whose_blocks_cannot_be_told_apart_any_more() -> None:
+    # given live entries of two groups, some in the log and some older, and a block header and a record's head damaged
+    disk = new_disk()
+    store = open_store(disk)
+    append(store, 1, 15)
+    append(store, 1, 4, group=OTHER)
+    append(store, 16, 60)
+    take_snapshot(store, 60, [(2, 2), (9, 10)], keep_from=61)
+    path = layout.segment_path(1)
+    disk.flip(path, disk.content(path).index(b"7/1:") - 60)
+    disk.flip(path, disk.content(path).index(b"11/1:") - 20)
+
+    # when the log is compacted
+    compact(store)
+
+    # then all are there, in other segments, and the damage is gone with its segment
+    assert path.rpartition("/")[2] not in disk.names(layout.WAL)
+    for _ in range(2):
+        assert [store.read_one(GROUP, Index(index)) for index in (2, 9, 10)] == [entry(2), entry(9), entry(10)]
+        assert log_of(store, OTHER) == entries(1, 4)
+        store = restart(disk)
 
 
 def test_entries_cut_off_long_ago_do_not_come_back() -> None:
