@@ -60,6 +60,8 @@ class Healer:
         self._heard: dict[NodeId, Millis] = {}
         """When each node answered last, or was first looked for by this leader of the directory."""
         self._said: dict[GroupId, str] = {}
+        self._begun = False
+        """Something was begun meanwhile: there is no reason to rest."""
 
     async def run(self) -> None:
         """Until cancelled. A look that fails is logged, and the next one tries again."""
@@ -69,7 +71,11 @@ class Healer:
                 busy = await self.look()
             except BrokerError as error:
                 _logger.info("healing: %s", error)
-            await self._pause(self._settings.step if busy else self._settings.interval)
+            rested = Millis(0)
+            while rested < (self._settings.step if busy or self._begun else self._settings.interval):
+                await self._pause(self._settings.step)
+                rested = Millis(rested + self._settings.step)
+            self._begun = False
 
     async def look(self) -> bool:
         """One look and one step; whether more is to be done soon. Raises BrokerError."""
@@ -95,6 +101,7 @@ class Healer:
     async def begin(self, group: GroupId, change: Change) -> None:
         """Raises Conflict, Unavailable, and what else the directory refuses."""
         await self._directory.tell(BeginChange(group, change), self._deadline())
+        self._begun = True
         _logger.info("healing: group %s: %s -> %s begins (%s)", group, change.out, change.into, change.reason)
 
     async def gather(self) -> tuple[TopologyAnswer, Reality]:

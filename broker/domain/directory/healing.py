@@ -106,32 +106,32 @@ def next_step(group: Group, reality: Reality) -> Step:
         raise ValueError(f"group {group.id} is not changing")
     out, into = change.out, change.into
     if into is None:
-        return _remove(group.id, standing, out) if out in standing.voters else End(group.id, standing.voters)
+        return _remove(group, standing, out) if out in standing.voters else End(group.id, standing.voters)
     if into not in standing.voters:
-        return _bring_in(group.id, standing, out, into, reality)
+        return _bring_in(group, standing, out, into, reality)
     if out == into and group.id not in reality.holds.get(into, frozenset()):
         # It voted once and has forgotten how: it must not vote again before it has been out and in.
-        return _remove(group.id, standing, into)
+        return _remove(group, standing, into)
     if out is None or out == into or out not in standing.voters:
         return End(group.id, standing.voters)
-    return _remove(group.id, standing, out)
+    return _remove(group, standing, out)
 
 
-def _bring_in(group: GroupId, standing: Standing, out: NodeId | None, into: NodeId, reality: Reality) -> Step:
+def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId, reality: Reality) -> Step:
     """``into`` does not vote yet: an empty replica, a learner, a voter."""
     learners = set(standing.learners)
     if into in reality.silent:
         if into in learners:
-            return Reconfigure(group, standing.leader, standing.voters, _sorted(learners - {into}))
-        return End(group, standing.voters)
+            return Reconfigure(group.id, standing.leader, standing.voters, _sorted(learners - {into}))
+        return End(group.id, standing.voters)
     if into not in reality.holds:
-        return Wait(group, f"{into} does not answer")
-    if group not in reality.holds[into]:
-        return Open(group, into, standing.voters)
+        return Wait(group.id, f"{into} does not answer")
+    if group.id not in reality.holds[into]:
+        return Open(group.id, into, standing.voters)
     if into not in learners:
-        return Reconfigure(group, standing.leader, standing.voters, _sorted(learners | {into}))
+        return Reconfigure(group.id, standing.leader, standing.voters, _sorted(learners | {into}))
     if into not in standing.ready:
-        return Wait(group, f"{into} is catching up")
+        return Wait(group.id, f"{into} is catching up")
     return _replace(group, standing, out, into)
 
 
@@ -144,25 +144,27 @@ def _form(group: Group, reality: Reality) -> Step:
     return Formed(group.id)
 
 
-def _replace(group: GroupId, standing: Standing, out: NodeId | None, into: NodeId) -> Step:
+def _replace(group: Group, standing: Standing, out: NodeId | None, into: NodeId) -> Step:
     voters = {*standing.voters} - {out} | {into}
     return _voters(group, standing, voters, out, {*standing.learners} - {into})
 
 
-def _remove(group: GroupId, standing: Standing, out: NodeId | None) -> Step:
+def _remove(group: Group, standing: Standing, out: NodeId | None) -> Step:
     return _voters(group, standing, {*standing.voters} - {out}, out, set(standing.learners))
 
 
-def _voters(group: GroupId, standing: Standing, voters: set[NodeId], out: NodeId | None, learners: set[NodeId]) -> Step:
+def _voters(group: Group, standing: Standing, voters: set[NodeId], out: NodeId | None, learners: set[NodeId]) -> Step:
     """Only where the new voters would have a majority that is there: what is damaged twice must wait for people."""
     there = voters & standing.ready
     if len(there) <= len(voters) // 2:
         missing = ", ".join(sorted(voters - there))
-        return Wait(group, f"{missing} would be needed for a majority, and is not there or far behind")
+        return Wait(group.id, f"{missing} would be needed for a majority, and is not there or far behind")
     heirs = there & set(standing.voters)
     if out == standing.leader and heirs:
-        return HandOver(group, standing.leader, min(heirs))
-    return Reconfigure(group, standing.leader, _sorted(voters), _sorted(learners))
+        return HandOver(
+            group.id, standing.leader, group.preferred_leader if group.preferred_leader in heirs else min(heirs)
+        )
+    return Reconfigure(group.id, standing.leader, _sorted(voters), _sorted(learners))
 
 
 # --- what to change

@@ -16,7 +16,7 @@ from broker.base.instants import WallMillis
 from broker.base.limits import MAX_DATA_GROUPS
 from broker.domain.directory import commands
 from broker.domain.directory.commands import ACTIVE_DUTY, DRAINING, LEAVING, Group, Node, TopologyAnswer
-from broker.domain.directory.placement import least_preferred, place_further
+from broker.domain.directory.placement import least_preferred, place_further, steady_preferred
 
 
 class Members:
@@ -60,6 +60,8 @@ class Members:
         if command.successor is not None:
             self._check_successor(node, command.successor)
         self._nodes[node.id] = msgspec.structs.replace(node, duty=command.duty, successor=command.successor)
+        if command.duty != ACTIVE_DUTY:
+            self._prefer_others(node.id, list(self._groups))
         return self._done()
 
     def forget(self, command: commands.ForgetNode, _: WallMillis) -> commands.Done:
@@ -99,6 +101,8 @@ class Members:
         if into is None and len(group.replicas) == 1:
             raise InvalidArgument(f"{out} has the only replica of group {group.id}: it can be replaced, not removed")
         self._groups[group.id] = msgspec.structs.replace(group, change=msgspec.structs.replace(change, since=at))
+        if out is not None and out != into:
+            self._prefer_others(out, [group.id])
         return self._done()
 
     def end_change(self, command: commands.EndChange, _: WallMillis) -> commands.Done:
@@ -106,10 +110,8 @@ class Members:
         if group.change is None or not command.replicas:
             return commands.Done()
         replicas = tuple(sorted(command.replicas))
-        leader = group.preferred_leader
-        if leader not in replicas:
-            others = [other for other in self._groups.values() if other.id != group.id]
-            leader = least_preferred(replicas, others)
+        others = [other for other in self._groups.values() if other.id != group.id]
+        leader = steady_preferred(group.preferred_leader, replicas, others)
         self._groups[group.id] = Group(group.id, replicas, leader, forming=group.forming)
         return self._done()
 
@@ -141,6 +143,20 @@ class Members:
         return self._done()
 
     # --- inside
+
+    def _prefer_others(self, node: NodeId, groups: Iterable[GroupId]) -> None:
+        """Whoever goes is not to be given a leadership any more, if another replica can have it."""
+        for number in groups:
+            group = self._groups[number]
+            able = [other for other in group.replicas if other != node and self._is_active(other)]
+            if group.preferred_leader == node and able:
+                others = [other for other in self._groups.values() if other.id != number]
+                preferred = least_preferred(able, others)
+                self._groups[number] = msgspec.structs.replace(group, preferred_leader=preferred)
+
+    def _is_active(self, node: NodeId) -> bool:
+        found = self._nodes.get(node)
+        return found is not None and found.duty == ACTIVE_DUTY
 
     def _put_node(self, known: Node, node: Node) -> None:
         if known.zone != node.zone:

@@ -57,6 +57,14 @@ def least_preferred(replicas: Iterable[NodeId], groups: Iterable[Group]) -> Node
     return min(replicas, key=lambda node: (burden.get(node, 0), node))
 
 
+def steady_preferred(present: NodeId, replicas: tuple[NodeId, ...], groups: Iterable[Group]) -> NodeId:
+    """``present``, unless it is none of the replicas, or another one should lead fewer of ``groups``, the others."""
+    groups = list(groups)
+    least = least_preferred(replicas, groups)
+    led = [group.preferred_leader for group in groups]
+    return present if present in replicas and led.count(present) <= led.count(least) else least
+
+
 def _by_zone(nodes: Iterable[Node]) -> dict[Zone, list[NodeId]]:
     by_zone: dict[Zone, list[NodeId]] = {}
     for node in sorted(nodes, key=lambda node: node.id):

@@ -97,7 +97,7 @@ def test_the_last_replica_cannot_be_taken_away() -> None:
 
 
 def test_a_group_that_loses_its_preferred_leader_gets_the_one_with_the_least_to_lead() -> None:
-    # given three groups that should all be led by a-0, one of them by b-0
+    # given three groups, two of which should be led by a-0, one by b-0
     log = DirectoryLog()
     log.apply(commands.AddNode(node("a-1")))
     log.apply(commands.PreferLeader(GroupId(2), B))
@@ -108,7 +108,7 @@ def test_a_group_that_loses_its_preferred_leader_gets_the_one_with_the_least_to_
     log.apply(commands.EndChange(GroupId(1), (C, A1, B)))
 
     # then a node that leads nothing takes over, and a second end changes nothing
-    assert group(log, 1) == Group(GroupId(1), (A1, B, C), A1)
+    assert group(log, 1) == Group(GroupId(1), (A1, B, C), C)
     log.apply(commands.EndChange(GroupId(1), (A, B, C)))
     assert group(log, 1).replicas == (A1, B, C)
 
@@ -148,3 +148,37 @@ def test_what_is_under_way_survives_a_dump() -> None:
     assert other.ask(commands.Topology()) == log.ask(commands.Topology())
     other.apply(commands.EndChange(GroupId(1), (A1, B, C)))
     assert group(other, 1).replicas == (A1, B, C)
+
+
+def test_who_goes_is_given_no_leadership() -> None:
+    # given a node that should lead all groups
+    log = DirectoryLog()
+    log.apply(commands.AddNode(node("a-1")))
+    assert {each.preferred_leader for each in log.ask(commands.Topology()).groups} == {A}
+
+    # when one of its replicas begins to move, then another one should lead that group
+    begin(log, A, A1)
+    assert group(log, 1).preferred_leader == B
+    assert group(log, 2).preferred_leader == A
+
+    # when it drains, then none is for it, but evenly for the others
+    log.apply(commands.SetDuty(A, "draining"))
+    assert sorted(each.preferred_leader for each in log.ask(commands.Topology()).groups) == [B, B, C]
+
+    # when only its own replica is given anew, then it keeps what it leads
+    begin(log, B, B, 2)
+    assert group(log, 2).preferred_leader in {B, C}
+
+
+def test_a_new_node_gets_leaderships_with_its_replicas() -> None:
+    # given a-0 that should lead all three groups
+    log = DirectoryLog()
+    log.apply(commands.AddNode(node("b-1")))
+
+    # when replicas of b-0 move to a new node
+    for number in (0, 1, 2):
+        begin(log, B, NodeId("b-1"), number)
+        log.apply(commands.EndChange(GroupId(number), (A, NodeId("b-1"), C)))
+
+    # then the new node and the others share
+    assert sorted(each.preferred_leader for each in log.ask(commands.Topology()).groups) == [A, NodeId("b-1"), C]
