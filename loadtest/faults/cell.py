@@ -18,7 +18,7 @@ from loadtest.faults.network import NetworkError
 from loadtest.faults.outcome import Outcome, instant_of, timeline_of
 from loadtest.faults.scene import Fault, Scene
 from loadtest.faults.traffic import Plan
-from loadtest.faults.verdict import BEGUN, ENDED, STOPPED, WHOLE, judge
+from loadtest.faults.verdict import BEGUN, ENDED, STOPPED, WHOLE, Terms, judge
 from loadtest.faults.zones import ZonedCluster
 
 BEFORE_SECONDS = 3.0
@@ -117,7 +117,7 @@ class CellRun:
             fault=self._fault.name,
             workload=plan.name,
             verdict=judge(
-                self.history, visibility=plan.visibility, fifo=plan.fifo, drained=self._drained, moves=plan.moves
+                self.history, Terms(plan.visibility, plan.delay, plan.fifo, plan.moves), drained=self._drained
             ),
             timeline=timeline_of(self.history),
             whole_after=None if ended is None or whole is None else whole - ended,

@@ -6,7 +6,7 @@ Instants are seconds since the history began. A message is known by its key: who
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from broker.base.errors import BrokerError
@@ -47,7 +47,8 @@ class History:
         self._clock = clock
         self._began = clock()
         self._calls = 0
-        self.sent = 0
+        self.sent: dict[Key, float] = {}
+        """When each was handed over."""
         self.stored: list[Stored] = []
         self.unsure: set[Key] = set()
         """Their senders were told that nobody knows whether they are stored."""
@@ -75,6 +76,10 @@ class History:
 
     def mark(self, what: str) -> None:
         self.marks.append(Mark(what, self.now()))
+
+    def sending(self, keys: Iterable[Key]) -> None:
+        now = self.now()
+        self.sent.update((key, now) for key in keys)
 
     def acknowledged(self, key: Key, identity: str, number: int | None = None) -> None:
         self.stored.append(Stored(key, identity, number, self.now()))

@@ -33,7 +33,7 @@ class IdleQueues(Workload):
             by_group.setdefault((await client.describe_queue(name)).group, name)
         self._chosen = list(by_group.values())
         for sender, name in enumerate(self._chosen):
-            self.history.sent += 1
+            self.history.sending([(sender, 0)])
             sent = await client.send(name, body_of((sender, 0)))
             self.history.acknowledged((sender, 0), str(sent.id))
 

@@ -15,7 +15,7 @@ from broker.client.model import OutgoingMessage, QueueOptions, ReceivedMessage, 
 from broker.client.producer import Producer
 from loadtest.faults.history import History, Key
 
-BODY_BYTES = 200
+BODY_BYTES = 1_000
 _PAUSE_AFTER_ERROR_SECONDS = 0.2
 _LOOK_EVERY_SECONDS = 0.25
 
@@ -23,6 +23,7 @@ _LOOK_EVERY_SECONDS = 0.25
 class Plan(msgspec.Struct, frozen=True):
     """``every``: seconds between two sends of one sender. ``batch``: messages of a send. ``ahead``: how many sends of
     one sender may be unacknowledged. ``most``, ``wait``: of a receive: messages, and seconds. ``visibility``: seconds.
+    ``hold``: seconds between a receive and the delete. ``delay``: of each message, seconds.
     ``fifo``: each sender keeps to a message group of its own. ``moves``: dead letters leave the queue and return."""
 
     name: str
@@ -35,6 +36,8 @@ class Plan(msgspec.Struct, frozen=True):
     visibility: float
     batch: int = 1
     ahead: int = 1
+    hold: float = 0.0
+    delay: float = 0.0
     fifo: bool = False
     moves: bool = False
     options: QueueOptions = {}
@@ -93,7 +96,7 @@ class Workload:
             while not self._stopped.is_set():
                 keys = [(sender, number + each) for each in range(plan.batch)]
                 number += plan.batch
-                self.history.sent += plan.batch
+                self.history.sending(keys)
                 # A task runs up to its first wait in the order in which it was made: so do the sends of one sender.
                 under_way.append(group.create_task(self._send_one(producer, keys)))
                 if len(under_way) >= plan.ahead:
@@ -119,7 +122,7 @@ class Workload:
 
     def _message(self, key: Key) -> OutgoingMessage:
         if not self.plan.fifo:
-            return OutgoingMessage(body_of(key))
+            return OutgoingMessage(body_of(key), delay=self.plan.delay or None)
         sender, number = key
         return OutgoingMessage(body_of(key), message_group=f"group-{sender}", deduplication_id=f"{sender}-{number}")
 
@@ -163,6 +166,8 @@ class Workload:
         return keys
 
     async def _handle(self, client: Client, queue: str, found: Sequence[tuple[Key, ReceivedMessage]]) -> None:
+        if self.plan.hold:
+            await asyncio.sleep(self.plan.hold)
         await self._delete(client, queue, found)
 
     async def _delete(self, client: Client, queue: str, found: Sequence[tuple[Key, ReceivedMessage]]) -> None:

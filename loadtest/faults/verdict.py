@@ -2,10 +2,10 @@
 
 *Lost*: acknowledged and never delivered, although the queue says it is empty. *Missing*: the same, but the queue could
 not be asked to the end. *Stored twice*: one send, two messages. *Back*: delivered by a receive that began after the
-delete was confirmed. *Early*: delivered again while the one who had it could still hold it. *Out of order*, in FIFO
-queues: an earlier message of its group was not delivered before, or was not done with; or messages of one sender were
-stored in another order than they were sent in. *Again*: deliveries beyond the first, which a visibility timeout that
-passes explains.
+delete was confirmed. *Early*: delivered again while the one who had it could still hold it, or before its delay was
+over. *Out of order*, in FIFO queues: an earlier message of its group was not delivered before, or was not done with; or
+messages of one sender were stored in another order than they were sent in. *Again*: deliveries beyond the first, which
+a visibility timeout that passes explains.
 """
 
 from __future__ import annotations
@@ -19,6 +19,16 @@ import msgspec
 from loadtest.faults.history import Delivery, History, Key, Mark
 
 _EXAMPLES = 5
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds in the queue. Seconds: ``visibility``, for which a delivered message is held; ``delay``, before which
+    none is delivered. ``moves``: messages go to other queues meanwhile, where each has another id."""
+
+    visibility: float
+    delay: float = 0.0
+    fifo: bool = False
+    moves: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -49,15 +59,14 @@ class Verdict(msgspec.Struct, frozen=True):
         return not any(broken)
 
 
-def judge(history: History, *, visibility: float, fifo: bool, drained: bool, moves: bool = False) -> Verdict:
-    """``visibility``: seconds for which a delivered message is held. ``drained``: the queues were asked to the end, and
-    said that they are empty. ``moves``: messages go to other queues meanwhile, where each has another id."""
+def judge(history: History, terms: Terms, *, drained: bool) -> Verdict:
+    """``drained``: the queues were asked to the end, and said that they are empty."""
     delivered = {delivery.key for delivery in history.deliveries}
     absent = sorted({stored.key for stored in history.stored} - delivered)
-    twice = [] if moves else stored_twice(history)
+    twice = [] if terms.moves else stored_twice(history)
     back = back_after_delete(history)
-    early = too_early(history, visibility)
-    disorder = out_of_order(history) if fifo else []
+    early = too_early(history, terms)
+    disorder = out_of_order(history) if terms.fifo else []
     begin = next((mark.at for mark in history.marks), 0.0)
     end = _end(history.marks)
     found = {
@@ -69,7 +78,7 @@ def judge(history: History, *, visibility: float, fifo: bool, drained: bool, mov
         "changed": history.changed,
     }
     return Verdict(
-        sent=history.sent,
+        sent=len(history.sent),
         acknowledged=len(history.stored),
         unsure=len(history.unsure),
         received=len(delivered),
@@ -113,18 +122,19 @@ def back_after_delete(history: History) -> list[Key]:
     return sorted({each.key for each in history.deliveries if each.key in deleted and each.asked > deleted[each.key]})
 
 
-def too_early(history: History, visibility: float) -> list[Key]:
-    """The broker holds a message for its visibility timeout from an instant between a receive call and its answer."""
+def too_early(history: History, terms: Terms) -> list[Key]:
+    """The broker holds a message for its visibility timeout from an instant between a receive call and its answer, and
+    delays it from one between a send call and its answer."""
     released: dict[Key, list[float]] = defaultdict(list)
     for key, at in history.given_back:
         released[key].append(at)
     last: dict[Key, Delivery] = {}
-    found = set()
+    found = {each.key for each in history.deliveries if each.at < history.sent.get(each.key, 0.0) + terms.delay}
     for delivery in sorted(history.deliveries, key=lambda each: each.at):
         before = last.get(delivery.key)
         if (
             before is not None
-            and _is_held(before, delivery, visibility)
+            and _is_held(before, delivery, terms.visibility)
             and not any(before.at <= at <= delivery.at for at in released[delivery.key])
         ):
             found.add(delivery.key)

@@ -19,14 +19,15 @@ STANDARD = Plan(
 )
 FIFO = Plan(
     "fifo",
-    "eight message groups, up to four sends of each unacknowledged",
+    "eight message groups, up to four sends of each unacknowledged, held for 0.2 s",
     senders=8,
     every=0.06,
-    receivers=4,
+    receivers=6,
     most=10,
     wait=1.0,
     visibility=5.0,
     ahead=4,
+    hold=0.2,
     fifo=True,
 )
 SPREAD = Plan(
@@ -34,11 +35,12 @@ SPREAD = Plan(
     "as fifo, with high throughput: the queue is spread over three groups of the cluster",
     senders=8,
     every=0.06,
-    receivers=4,
+    receivers=6,
     most=10,
     wait=1.0,
     visibility=5.0,
     ahead=4,
+    hold=0.2,
     fifo=True,
     options={"deduplication_scope": "message_group", "throughput_limit": "message_group", "stripes": 3},
 )
@@ -63,6 +65,18 @@ POLLING = Plan(
     wait=20.0,
     visibility=10.0,
 )
+HOLDING = Plan(
+    "holding",
+    "messages appear after a second, and whoever gets them works on them for two",
+    senders=4,
+    every=0.1,
+    receivers=30,
+    most=5,
+    wait=1.0,
+    visibility=6.0,
+    hold=2.0,
+    delay=1.0,
+)
 BATCHES = Plan(
     "batches",
     "batches of twenty sent, up to a hundred received and deleted at once",
@@ -85,7 +99,7 @@ IDLE = Plan(
     visibility=5.0,
 )
 
-PLANS = {plan.name: plan for plan in (STANDARD, FIFO, DEAD_LETTERS, POLLING, BATCHES, SPREAD, IDLE)}
+PLANS = {plan.name: plan for plan in (STANDARD, FIFO, DEAD_LETTERS, HOLDING, POLLING, BATCHES, SPREAD, IDLE)}
 
 
 def make(plan: Plan, number: int, history: History) -> Workload:

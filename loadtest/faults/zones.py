@@ -132,7 +132,7 @@ class ZonedCluster:
             groups=GROUPS,
             peers=tuple(self._peer(founder) for founder in self.founders),
             log_format="human",
-            segment_bytes=MIB,
+            segment_bytes=MIB // 4,
             snapshot_after_bytes=4 * MIB,
             snapshot_after_entries=2_000,
         )

@@ -17,7 +17,7 @@ class Told(History):
         return self
 
     def send(self, key: Key, number: int | None = None, identity: str = "") -> None:
-        self.sent += 1
+        self.sending([key])
         self.acknowledged(key, identity or f"id-{key}", number)
 
     def deliver(self, *keys: Key, asked: float | None = None, numbers: bool = False, identity: str = "") -> None:

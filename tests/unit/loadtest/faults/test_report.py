@@ -11,7 +11,7 @@ from loadtest.faults.outcome import STEP_SECONDS, Outcome, State, Timeline, time
 from loadtest.faults.page import page_of
 from loadtest.faults.report import Setting, line_of, remarks_of, summary_of, text_of
 from loadtest.faults.timeline import picture
-from loadtest.faults.verdict import BEGUN, ENDED, WHOLE, judge
+from loadtest.faults.verdict import BEGUN, ENDED, WHOLE, Terms, judge
 from tests.unit.loadtest.faults.histories import Told
 
 SETTING = Setting("make faults", "2026-01-02 03:04 UTC", "a <machine>", "namespaces", "0.1.0")
@@ -26,7 +26,7 @@ def outcome(fault: str = "cut", workload: str = "fifo", *, lost: int = 0, doubts
     told.at(1.0).mark(BEGUN)
     told.at(2.0).mark(ENDED)
     told.at(2.5).mark(WHOLE)
-    verdict = judge(told, visibility=5.0, fifo=False, drained=True)
+    verdict = judge(told, Terms(5.0), drained=True)
     return Outcome(fault, workload, verdict, timeline_of(told), 0.5, "", (), doubts, "", True, 3.0)
 
 

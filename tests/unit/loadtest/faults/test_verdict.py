@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from broker.base.errors import DeadlineExceeded, InvalidArgument
 from loadtest.faults.history import History
-from loadtest.faults.verdict import BEGUN, STOPPED, Verdict, judge, longest_gap
+from loadtest.faults.verdict import BEGUN, STOPPED, Terms, Verdict, judge, longest_gap
 from tests.unit.loadtest.faults.histories import Told
 
 VISIBILITY = 5.0
 
 
-def verdict_of(history: History, *, fifo: bool = False, drained: bool = True, moves: bool = False) -> Verdict:
-    return judge(history, visibility=VISIBILITY, fifo=fifo, drained=drained, moves=moves)
+def verdict_of(
+    history: History, *, fifo: bool = False, drained: bool = True, moves: bool = False, delay: float = 0.0
+) -> Verdict:
+    return judge(history, Terms(VISIBILITY, delay, fifo, moves), drained=drained)
 
 
 def test_what_is_sent_received_and_deleted_keeps_every_promise() -> None:
@@ -103,6 +105,16 @@ def test_one_that_was_given_back_is_at_once() -> None:
     told.at(1.1).giving_back((0, 0))
     told.at(1.2).deliver((0, 0))
     assert verdict_of(told).kept
+
+
+def test_a_delayed_message_does_not_come_before_its_time() -> None:
+    told = Told()
+    told.at(1.0).send((0, 0))
+    told.at(1.0).send((0, 1))
+    told.at(2.9).deliver((0, 0))
+    told.at(3.0).deliver((0, 1))
+    assert verdict_of(told, delay=2.0).early == 1
+    assert verdict_of(told).early == 0
 
 
 def test_a_later_message_of_a_group_does_not_overtake_one_that_waits() -> None:
