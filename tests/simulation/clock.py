@@ -16,9 +16,10 @@ class NodeClock:
     """Implements broker.base.instants.Clock. ``drift`` in parts per million, ``skew`` and
     ``leaped`` in milliseconds."""
 
-    def __init__(self, world: World, drift: int, skew: int, origin: int) -> None:
+    def __init__(self, name: str, world: World, drift: int, skew: int, origin: int) -> None:
         self.skew = skew
         self.leaped = 0
+        self._name = name
         self._world = world
         self._rate = _PARTS + drift
         self._origin = origin
@@ -37,6 +38,21 @@ class NodeClock:
         """The first world time (microseconds) at which this clock shows ``monotonic``."""
         elapsed = monotonic - self._origin
         return -(-elapsed * MILLISECOND * _PARTS // self._rate)
+
+    # --- faults
+
+    def jump(self, by: int) -> None:
+        self.skew += by
+        self._world.note(self._name, "clock jumps", by)
+
+    def set_right(self) -> None:
+        self.skew = 0
+        self._world.note(self._name, "clock is set right")
+
+    def leap(self, by: int) -> None:
+        self.leaped += by
+
+    # --- inside
 
     def _elapsed(self) -> int:
         return self._world.now * self._rate // _PARTS // MILLISECOND

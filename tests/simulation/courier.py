@@ -15,14 +15,13 @@ import msgspec
 
 from broker.base.errors import BrokerError, NotLeader, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, QueueId
-from broker.base.instants import Millis
+from broker.base.instants import Clock, Millis
 from broker.domain.directory.commands import FindResource
 from broker.domain.queues.commands import Retarget, Shipped
 from broker.domain.queues.model import Target
 from broker.machine.contract import Effect
 from broker.machine.outbox import WAKE_KEY
 from broker.replication import inputs
-from broker.replication.replica import Replica
 from broker.services.carrying import (
     Answered,
     Carry,
@@ -70,10 +69,13 @@ class Carrier(Protocol):
 
     name: str
     clock: NodeClock
+    time: Clock
 
     @property
     def up(self) -> bool: ...
-    def replica(self, group: GroupId) -> Replica: ...
+    def leads(self, group: GroupId) -> bool: ...
+    def leader_of(self, group: GroupId) -> str | None: ...
+    def machine(self, group: GroupId) -> Any: ...
     def entry(self, group: GroupId, index: Index) -> bytes | None: ...
     def work(self, delay: int, act: Callable[..., None], *arguments: Any) -> None: ...
     def propose(
@@ -92,6 +94,7 @@ class Roads:
         self.chance = world.chance("couriers")
         self._network = network
         self._ends: dict[str, Carrier] = {}
+        self._hints: dict[GroupId, str] = {}
 
     def join(self, end: Carrier) -> None:
         self._ends[end.name] = end
@@ -109,13 +112,31 @@ class Roads:
             if pending:
                 pending.pop()(reply, error)
 
-        leader = source.replica(group).leader or self.chance.choice(sorted(self._ends))
+        leader = source.leader_of(group) or self._hints.get(group) or self.chance.choice(sorted(self._ends))
         target = self._ends[leader]
+        hinting = self._hinting(group, once)
         copies = 1 + (self.chance.random() < self.rates.request_duplication)
         for copy in range(copies):
             late = self.chance.randrange(3 * SECOND) if copy else 0
-            self.world.after(self._delay(source, target) + late, self._arrive, source, target, act, once)
-        source.work(STEP_TIME, once, None, Unavailable("the courier has waited for long enough"))
+            self.world.after(self._delay(source, target) + late, self._arrive, source, target, act, hinting)
+        source.work(STEP_TIME, hinting, None, Unavailable("the courier has waited for long enough"))
+
+    def call(self, source: Carrier, name: str, act: Callable[[Carrier, Reply], None], told: Reply) -> None:
+        """Have ``act`` done by that node; nothing comes back when it cannot be."""
+        target = self._ends[name]
+        self.world.after(self._delay(source, target), self._arrive, source, target, act, told)
+
+    def _hinting(self, group: GroupId, told: Reply) -> Reply:
+        """Who learns on the way where the leader is tells the others."""
+
+        def tell(reply: Any, error: BrokerError | None) -> None:
+            if error is not None:
+                self._hints.pop(group, None)
+                if isinstance(error, NotLeader) and error.leader is not None:
+                    self._hints[group] = error.leader
+            told(reply, error)
+
+        return tell
 
     def _arrive(self, source: Carrier, target: Carrier, act: Callable[[Carrier, Reply], None], told: Reply) -> None:
         if not target.up or not self._passes(source, target):
@@ -147,7 +168,7 @@ class Couriers:
     def turned(self, effects: list[tuple[GroupId, Effect]]) -> None:
         """The node has had a turn: it may lead other groups than before, and ``effects`` may be of outboxes."""
         for group in self._groups:
-            known, leads = self._rounds.get(group), self._node.replica(group).leads
+            known, leads = self._rounds.get(group), self._node.leads(group)
             if known is not None and (known.over or not leads):
                 known.over = True
                 del self._rounds[group]
@@ -264,10 +285,9 @@ class _Round:
         )
 
     def _peek(self, question: Any) -> Any:
-        replica = self._node.replica(self._group)
-        if not replica.leads:
-            raise replica.not_leader()
-        return replica.machine.peek(question, self._node.clock.wall())  # type: ignore[attr-defined]
+        if not self._node.leads(self._group):
+            raise NotLeader(f"{self._node.name} does not lead group {self._group}")
+        return self._node.machine(self._group).peek(question, self._node.time.wall())
 
 
 def _proposing(group: GroupId, data: bytes) -> Callable[[Carrier, Reply], None]:

@@ -23,6 +23,7 @@ from tests.simulation.checkers.applications import Application, CommittedUnchang
 from tests.simulation.checkers.conservation import Conservation
 from tests.simulation.checkers.elections import LeaderCompleteness, OneLeaderPerTerm
 from tests.simulation.checkers.linearizability import LinearizableReads
+from tests.simulation.checkers.log_time import LogTime
 from tests.simulation.checkers.logs import LogMatching
 from tests.simulation.checkers.recovery import Recovery
 from tests.simulation.checkers.requests import AppliedOnce
@@ -55,6 +56,7 @@ class Court:
         self.recovery = Recovery(bound=20 * SECOND)
         self.judge = Judge(world.counts)
         self.conservation = Conservation(self.judge.journeys.birth)
+        self.log_time = LogTime()
         self._times: dict[int, int] = {}
         self._world = world
 
@@ -66,6 +68,7 @@ class Court:
         if not self.history.applied(group, index, now):
             return False
         entry = envelope.decode(data)
+        self.log_time.stamped(group, index, entry.at)
         at = self._times[group] = max(self._times.get(group, 0), entry.at)
         self._world.note("applied", group, index, entry.room, applied.reply)
         parcels: tuple[questions.Parcel, ...] = ()

@@ -31,6 +31,7 @@ class Drive:
         self._chance = world.chance(f"drive {name}")
         self._disk = FakeDisk(world.chance(f"disk {name}"))
         self._store: Store | None = None
+        self._replaced = 0
         self._unsure: Batch | None = None
         """The batch of which some bytes, at least, were on the disk after the last crash."""
         self._recycled: set[str] = set()
@@ -65,6 +66,13 @@ class Drive:
 
     def disarm(self) -> None:
         self._disk.power_fails_at = None
+
+    def replace(self) -> None:
+        """By an empty one; no process may use it now."""
+        self._replaced += 1
+        self._disk = FakeDisk(self._world.chance(f"disk {self._name} {self._replaced}"))
+        self._unsure = None
+        self._recycled.clear()
 
     def crash(self, writing: Batch | None, power_lost: bool) -> None:
         """The process ends now. A batch that was being written has come to anything between nothing and everything."""

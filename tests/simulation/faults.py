@@ -6,15 +6,23 @@ in their own way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
 import msgspec
 
+from tests.simulation.clock import NodeClock
 from tests.simulation.world import MILLISECOND, SECOND, World
 
+MINUTE = 60_000
+"""In milliseconds."""
 LEAP = 330_000
 """Milliseconds: longer than anything is deduplicated, shorter than requests are remembered."""
+
+
+CLOCKS_BELIEVED_FOR = 3 * SECOND
+"""A clock that was set right is still believed wrong by some for so long: until then no other goes wrong."""
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -44,12 +52,18 @@ class Rates(msgspec.Struct, frozen=True):
     clock_jump_every: int | None = None
     clock_jump_max: int = 0
     """Milliseconds, either way."""
+    honest_clocks: bool = False
+    """Never more than one clock is wrong at a time: then log time must be right."""
     drift: int = 0
     """Parts per million, either way."""
     reply_loss: float = 0.0
     request_duplication: float = 0.0
     transfer_every: int | None = None
     """Leadership is handed over on request."""
+    lost_disk_every: int | None = None
+    """A machine loses its disk with all that is on it; never a second one before the first is made good."""
+    zone_cut_every: int | None = None
+    """A zone is cut off, or all its machines lose their power."""
     leap_at: int | None = None
     """The instant (not a mean) at which all wall clocks go on by LEAP at once, as after a long sleep."""
 
@@ -62,6 +76,8 @@ def draw(chance: Random) -> Rates:
         return int(chance.uniform(low, high) * SECOND) if chance.random() < share else None
 
     unruly = chance.random() < 0.4
+    drift = chance.choice((0, 100, 20_000))
+    honest_clocks = drift <= 100 and chance.random() < 0.6
     latency = chance.choice((200, 300, 1_000, 5_000))
     return Rates(
         latency=latency,
@@ -83,11 +99,14 @@ def draw(chance: Random) -> Rates:
         slow_disk_for=2 * SECOND,
         slow_disk_time=int(chance.choice((50, 200, 900)) * MILLISECOND),
         clock_jump_every=sometimes(0.4, 2, 6),
-        clock_jump_max=chance.choice((200, 3_000)),
-        drift=chance.choice((0, 100, 20_000)),
+        clock_jump_max=10 * MINUTE if honest_clocks else chance.choice((200, 3_000)),
+        honest_clocks=honest_clocks,
+        drift=drift,
         reply_loss=chance.choice((0.0, 0.02, 0.1)),
         request_duplication=chance.choice((0.0, 0.05)),
         transfer_every=sometimes(0.2, 2, 5),
+        lost_disk_every=sometimes(0.35, 2, 6),
+        zone_cut_every=sometimes(0.25, 3, 8),
         leap_at=sometimes(0.15, 3, 6),
     )
 
@@ -96,6 +115,7 @@ class Victim(Protocol):
     """What the schedule needs of a node."""
 
     name: str
+    clock: NodeClock
 
     @property
     def up(self) -> bool: ...
@@ -104,8 +124,7 @@ class Victim(Protocol):
     def start(self) -> None: ...
     def pause(self, duration: int) -> None: ...
     def slow_disk(self, sync_time: int) -> None: ...
-    def jump_clock(self, by: int) -> None: ...
-    def leap_clock(self, by: int) -> None: ...
+    def lose_disk(self) -> None: ...
     def behave(self) -> None: ...
     def hand_over(self, chance: Random) -> None: ...
     def leads_something(self) -> bool: ...
@@ -122,13 +141,20 @@ class Lines(Protocol):
 class FaultSchedule:
     """Injects faults from the start until ``heal``; after that everything works for ever."""
 
-    def __init__(self, world: World, rates: Rates, nodes: list[Victim], network: Lines) -> None:
+    def __init__(
+        self, world: World, rates: Rates, nodes: list[Victim], network: Lines, whole: Callable[[], bool]
+    ) -> None:
+        """``whole``: whether every group has all its replicas, with all that is committed."""
         self._world = world
         self._rates = rates
         self._nodes = nodes
         self._network = network
         self._chance = world.chance("faults")
+        self._whole = whole
         self._healed = False
+        self._wrong: Victim | None = None
+        """Whose clock is wrong, where only one is at a time."""
+        self._clock_set_at = 0
 
     def begin(self) -> None:
         rates = self._rates
@@ -141,6 +167,8 @@ class FaultSchedule:
             (rates.slow_disk_every, self._slow_disk),
             (rates.clock_jump_every, self._clock_jump),
             (rates.transfer_every, self._hand_over),
+            (rates.lost_disk_every, self._lose_disk),
+            (rates.zone_cut_every, self._cut_zone),
         ):
             if every is not None:
                 self._again(every, act)
@@ -232,6 +260,37 @@ class FaultSchedule:
         for source, target in pairs:
             self._network.unblock(source, target)
 
+    def _cut_zone(self) -> None:
+        """All machines of a zone, from all others; or they go dark."""
+        chance = self._chance
+        zone = chance.choice(sorted({node.name[0] for node in self._nodes}))
+        inside = [node for node in self._nodes if node.name[0] == zone]
+        if chance.random() < 0.4:
+            self._world.counts["fault: zone down"] += 1
+            for node in inside:
+                if node.up:
+                    node.crash(power_lost=True)
+            return
+        self._world.counts["fault: zone cut"] += 1
+        outside = [node.name for node in self._nodes if node.name[0] != zone]
+        pairs = [(node.name, other) for node in inside for other in outside]
+        pairs += [(other, node) for node, other in pairs]
+        for source, target in pairs:
+            self._network.block(source, target)
+        self._world.after(int(chance.expovariate(1.0) * self._rates.partition_for) + 1, self._mend, pairs)
+
+    def _lose_disk(self, tries: int = 20) -> None:
+        """As soon as nothing is missing anywhere: at most one disk may be lost at a time."""
+        if self._healed:
+            return
+        if self._whole():
+            victim = self._victim() or self._chance.choice(self._nodes)
+            self._world.counts["fault: lost disk"] += 1
+            self._world.note(victim.name, "loses its disk")
+            victim.lose_disk()
+        elif tries:
+            self._world.after(100 * MILLISECOND, self._lose_disk, tries - 1)
+
     def _pause(self) -> None:
         victim = self._victim()
         if victim is not None:
@@ -246,15 +305,24 @@ class FaultSchedule:
 
     def _clock_jump(self) -> None:
         victim = self._chance.choice(self._nodes)
+        if self._rates.honest_clocks:
+            if self._world.now - self._clock_set_at < CLOCKS_BELIEVED_FOR:
+                return
+            self._clock_set_at = self._world.now
+            if self._wrong is not None:
+                self._wrong.clock.set_right()
+                self._wrong = None
+                return
+            self._wrong = victim
         self._world.counts["clock jump"] += 1
-        victim.jump_clock(self._chance.randint(-self._rates.clock_jump_max, self._rates.clock_jump_max))
+        victim.clock.jump(self._chance.randint(-self._rates.clock_jump_max, self._rates.clock_jump_max))
 
     def _leap(self) -> None:
         if not self._healed:
             self._world.counts["clock leap"] += 1
             self._world.note("all clocks leap", LEAP)
             for node in self._nodes:
-                node.leap_clock(LEAP)
+                node.clock.leap(LEAP)
 
     def _hand_over(self) -> None:
         victim = self._victim()

@@ -87,6 +87,10 @@ class Network:
         connection = self._connections.get(frozenset((source, target)))
         return connection is not None and connection.open[source]
 
+    def peers(self, source: str) -> list[str]:
+        """To whom ``source`` has a connection."""
+        return [name for name in self._ends if name != source and self.connected(source, name)]
+
     def passable(self, source: str, target: str) -> bool:
         """Whether bytes get through at this moment, both ways: what a connection of its own needs."""
         return not self._blocked[source, target] and not self._blocked[target, source]

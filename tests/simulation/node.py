@@ -15,56 +15,27 @@ import msgspec
 from broker.base.ids import GroupId, Index, NodeId
 from broker.machine import envelope
 from broker.machine.envelope import RequestId
-from broker.machine.replicated import ReplicatedMachine
 from broker.raft.messages import Append
-from broker.raft.types import RaftConfig, Role
+from broker.raft.types import Role
 from broker.replication import frames, inputs
+from broker.replication.cluster_clock import ClusterClock
 from broker.replication.node_core import NodeCore
-from broker.replication.replica import Replica, ReplicaSettings
 from broker.storage.store import Batch, Store
-from tests.simulation.bulk import Bulk
 from tests.simulation.clock import NodeClock
-from tests.simulation.courier import Couriers, Roads
-from tests.simulation.court import Court
+from tests.simulation.cluster import Cluster
+from tests.simulation.courier import Couriers
 from tests.simulation.drive import Drive
 from tests.simulation.fake_disk import PowerLoss
-from tests.simulation.faults import Rates
-from tests.simulation.network import Network
+from tests.simulation.healing import Healer, Report, report_of
 from tests.simulation.observed import ObservedMachine
+from tests.simulation.snapshotting import Snapshotting
 from tests.simulation.traffic import Traffic
-from tests.simulation.world import MILLISECOND, SECOND, World
+from tests.simulation.world import MILLISECOND, SECOND
 
 Answered = Callable[[inputs.Answer], None]
 
 _COMPACTION_EVERY = 2 * SECOND
 _COMPACTION_STEP = 64 * 1024
-
-
-class Cluster:
-    """What all nodes of a run share."""
-
-    def __init__(
-        self,
-        world: World,
-        rates: Rates,
-        network: Network,
-        roads: Roads,
-        court: Court,
-        groups: dict[GroupId, tuple[NodeId, ...]],
-        raft: RaftConfig,
-        replica: ReplicaSettings,
-        machine_of: Callable[[GroupId], ReplicatedMachine],
-    ) -> None:
-        self.world = world
-        self.rates = rates
-        self.network = network
-        self.roads = roads
-        self.bulk = Bulk(world, network)
-        self.court = court
-        self.groups = groups
-        self.raft = raft
-        self.replica = replica
-        self.machine_of = machine_of
 
 
 class SimulatedNode:
@@ -80,13 +51,17 @@ class SimulatedNode:
         self._traffic = Traffic(cluster.world)
         self._chance = cluster.world.chance(f"node {name}")
         drift = cluster.rates.drift
-        skew = cluster.rates.clock_jump_max
+        skew = 0 if cluster.rates.honest_clocks else cluster.rates.clock_jump_max
         self.clock = NodeClock(
+            name,
             cluster.world,
             drift=self._chance.randint(-drift, drift),
             skew=self._chance.randint(-skew, skew),
             origin=self._chance.randrange(1_000_000),
         )
+        self.time = ClusterClock(self.clock)
+        self._founds = cluster.layout.founded_by(name)
+        """Until the process has started for the first time."""
         self.died: Callable[[SimulatedNode, bool], None] = lambda node, led: None
         """Told when the process has ended, and whether it led a group."""
         self._paused_until = 0
@@ -122,21 +97,40 @@ class SimulatedNode:
     def _open(self) -> None:
         store = self._drive.open()
         cluster = self._cluster
+        self.time = ClusterClock(self.clock)
         self.core = NodeCore(NodeId(self.name), store, self._machine, cluster.raft, cluster.replica, self._chance)
-        for group, replicas in cluster.groups.items():
-            self.core.open_group(group, replicas, self.clock.instant())
+        for group in store.groups():
+            self.core.open_group(group, (), self.time.instant())
+        self._found(store)
         for group, replica in self.core.replicas.items():
             if replica.applied:
                 self._world.counts["restart from snapshot"] += 1
             self._world.note(self.name, "has", group, replica.raft.first_index, replica.raft.last_index)
-        self._couriers = Couriers(self, cluster.roads, cluster.groups)
+        self._couriers = Couriers(self, cluster.roads, cluster.layout.data_groups)
+        self._snapshotting = Snapshotting(self, cluster)
         self._soon()
         self._later(_COMPACTION_EVERY, self._compact)
+        self._later(cluster.healing.interval, Healer(self, cluster.roads, cluster.healing).look)
         cluster.network.process_started(self.name)
+
+    def _found(self, store: Store) -> None:
+        """Before anything else happens: a founder whose disk is empty later has lost it."""
+        for group, replicas in self._founds.items():
+            self.running.open_group(group, replicas, self.time.instant())
+        batch = store.seal() if self._founds else None
+        if batch is not None:
+            store.commit(batch)
+        self._founds = {}
 
     def crash(self, power_lost: bool) -> None:
         """``power_lost``: unsynced writes may be lost or torn, and no peer is told."""
         self._end(power_lost)
+
+    def lose_disk(self) -> None:
+        """With all that is on it; the process starts again with an empty one."""
+        if self.up:
+            self._end(power_lost=True)
+        self._drive.replace()
 
     def crash_in_disk(self, steps: int, power_lost: bool) -> None:
         """Crash at the so-manieth next thing that the process does to its disk."""
@@ -166,17 +160,11 @@ class SimulatedNode:
     def slow_disk(self, sync_time: int) -> None:
         self._drive.sync_time = sync_time
 
-    def leap_clock(self, by: int) -> None:
-        self.clock.leaped += by
-
-    def jump_clock(self, by: int) -> None:
-        self.clock.skew += by
-        self._world.note(self.name, "clock jumps", by)
-
     def behave(self) -> None:
-        """No faults from now on."""
+        """No faults from now on. One clock that is wrong may stay so."""
         self._drive.disarm()
-        self.clock.skew = 0
+        if not self._cluster.rates.honest_clocks:
+            self.clock.skew = 0
         if self._paused_until > self._world.now:
             self._paused_until = self._world.now
             self._resume(self.incarnation)
@@ -187,8 +175,8 @@ class SimulatedNode:
     def hand_over(self, chance: Random) -> None:
         if self.core is not None:
             for group, replica in self.core.replicas.items():
-                if replica.leads:
-                    others = [node for node in self._cluster.groups[group] if node != self.name]
+                others = [node for node in replica.raft.membership.voters if node != self.name]
+                if replica.leads and others:
                     self._enter(self._handle, inputs.Transfer(group, chance.choice(others)))
 
     # --- what arrives
@@ -213,10 +201,36 @@ class SimulatedNode:
         entry = self._drive.store.read_one(group, index)
         return None if entry is None else entry.data
 
-    # --- what couriers and transfers of snapshots need
+    # --- what couriers, healers and transfers of snapshots need
 
-    def replica(self, group: GroupId) -> Replica:
-        return self.running.replicas[group]
+    def leads(self, group: GroupId) -> bool:
+        replica = None if self.core is None else self.core.replicas.get(group)
+        return replica is not None and replica.leads
+
+    def leader_of(self, group: GroupId) -> str | None:
+        """As far as a replica here knows."""
+        replica = self.running.replicas.get(group)
+        return None if replica is None else replica.leader
+
+    def machine(self, group: GroupId) -> Any:
+        return self.running.replicas[group].machine
+
+    def report(self, lag: int) -> Report:
+        return report_of(self.running, self._cluster.network, lag)
+
+    def open_replica(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
+        if group not in self.running.replicas:
+            self._world.note(self.name, "opens", group, "beside", voters)
+            self._drive.store.drop_group(group)
+            self.running.open_group(group, voters, self.time.instant())
+            self._soon()
+
+    def drop_replica(self, group: GroupId) -> None:
+        self._world.note(self.name, "drops", group)
+        self._world.counts["replica dropped"] += 1
+        self.running.close_group(group, self.time.instant())
+        self._drive.store.drop_group(group)
+        self._soon()
 
     @property
     def store(self) -> Store:
@@ -261,21 +275,24 @@ class SimulatedNode:
                     self._do(act, arguments)
 
     def _handle(self, happened: inputs.Input) -> None:
-        self.running.handle(happened, self.clock.instant())
+        self.running.handle(happened, self.time.instant())
         self._soon()
 
     def _frame(self, peer: str, payload: bytes) -> None:
-        messages = frames.decode(payload).messages
+        frame = frames.decode(payload)
+        messages = frame.messages
+        if frame.clock is not None:
+            self.time.heard(NodeId(peer), frame.clock)
         for group, message in messages:
-            if type(message) is Append and message.entries:
-                raft = self.running.replicas[group].raft
-                self._traffic.append_arrived(group, message, raft, self._drive.store)
+            replica = self.running.replicas.get(group)
+            if replica is not None and type(message) is Append and message.entries:
+                self._traffic.append_arrived(group, message, replica.raft, self._drive.store)
         self._handle(inputs.FrameArrived(NodeId(peer), messages))
 
     def _propose(
         self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered
     ) -> None:
-        data = envelope.encode(envelope.Envelope(self.clock.wall(), room, request, msgspec.Raw(command)))
+        data = envelope.encode(envelope.Envelope(self.time.wall(), room, request, msgspec.Raw(command)))
         self._submit(lambda token: inputs.Proposal(group, data, token), answered)
 
     def _submit(self, make: Callable[[int], inputs.Input], answered: Answered) -> None:
@@ -291,9 +308,17 @@ class SimulatedNode:
     def _turn(self) -> None:
         core = self.running
         self._turn_due = False
-        turn = core.turn(self.clock.instant())
+        at = self.time.instant()
+        if self.time.moved():
+            self._world.counts["time moved"] += 1
+            core.time_moved()
+        turn = core.turn(at)
+        if self.time.report_is_due():
+            for peer in self._cluster.network.peers(self.name):
+                turn.frames.setdefault(NodeId(peer), [])
+        clock = self.time.report()
         for peer, messages in turn.frames.items():
-            for payload in frames.encode(messages):
+            for payload in frames.encode(messages, clock=clock):
                 self._traffic.sent(self.name, peer, payload, messages)
                 self._cluster.network.send(self.name, peer, payload)
         if turn.batch is not None:
@@ -307,7 +332,7 @@ class SimulatedNode:
         self._world.counts["wake"] += len(turn.effects)
         self._couriers.turned(turn.effects)
         for job in turn.jobs:
-            self._start_job(job)
+            self._snapshotting.start(job)
         if turn.again:
             self._world.counts["turns with more to apply"] += 1
             self._soon()
@@ -320,9 +345,7 @@ class SimulatedNode:
         self._handle(inputs.Synced(batch.number))
 
     def _arm(self) -> None:
-        deadline = self.running.next_deadline()
-        if deadline is None:
-            return
+        deadline = min(self.running.next_deadline() or self.time.next_deadline(), self.time.next_deadline())
         at = max(self.clock.world_time_of(deadline), self._world.now)
         if self._wake_at is None or at < self._wake_at or self._wake_at <= self._world.now:
             self._wake_at = at
@@ -331,7 +354,7 @@ class SimulatedNode:
     def _wake(self, at: int) -> None:
         if self._wake_at == at:
             self._wake_at = None
-        self.running.wake(self.clock.instant())
+        self.running.wake(self.time.instant())
         self._soon()
 
     def _answer(self, answer: inputs.Answer) -> None:
@@ -342,9 +365,10 @@ class SimulatedNode:
         self._world.note(self.name, "is", role.name, "of", group, "in term", term, "led by", leader)
         if role is Role.CANDIDATE:
             self._world.counts["candidacy"] += 1
-        if role is Role.LEADER:
+        replica = self.running.replicas.get(group)
+        if role is Role.LEADER and replica is not None:
             self._world.counts["election"] += 1
-            court, raft = self._cluster.court, self.core.replicas[group].raft
+            court, raft = self._cluster.court, replica.raft
             court.leaders.elected(self.name, group, term)
             court.completeness.elected(
                 self.name, group, term, raft.snapshot_index, lambda index: self._drive.store.term_at(group, index)
@@ -357,25 +381,6 @@ class SimulatedNode:
         else:
             self._later(_COMPACTION_EVERY, self._compact)
         self._soon()
-
-    # --- snapshots
-
-    def _start_job(self, job: inputs.SnapshotJob | inputs.SendSnapshot) -> None:
-        if type(job) is inputs.SendSnapshot:
-            self._cluster.bulk.send(self, job)
-            return
-        writer = self._drive.store.begin_snapshot(job.group, job.mark)
-        self._later(self._drive.sync_delay(), self._write_piece, job, writer)
-
-    def _write_piece(self, job: inputs.SnapshotJob, writer: Any) -> None:
-        piece = next(job.pieces, None)
-        if piece is not None:
-            writer.write(piece)
-            self._later(self._drive.sync_delay() // 4, self._write_piece, job, writer)
-            return
-        name = writer.finish()
-        self._world.counts["snapshot write"] += 1
-        self._handle(inputs.SnapshotWritten(job, name, list(job.live)))
 
     # --- machines
 

@@ -9,7 +9,7 @@ from broker.base.ids import Index
 from broker.base.instants import WallMillis
 from broker.machine.contract import Applied
 from broker.machine.replicated import ReplicatedMachine
-from tests.simulation.court import QUEUES, Court
+from tests.simulation.court import DIRECTORY, QUEUES, Court
 
 _DUMP_EVERY = 64
 """Machines are compared byte by byte at multiples of this index, and wherever a snapshot is made or loaded."""
@@ -51,6 +51,10 @@ class ObservedMachine:
         if room == QUEUES:
             self._court.answered(self._node, self._group, self.applied, question, answer, at)
         return answer
+
+    def ask_directory(self, question: Any) -> Any:
+        """For those who look from outside."""
+        return self._machine.query(DIRECTORY, question, WallMillis(0))
 
     def peek(self, question: Any, at: WallMillis) -> Any:
         """What the machine of a leader says, without asking whether it still leads."""

@@ -8,26 +8,29 @@ from itertools import combinations
 
 import msgspec
 
-from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
+from broker.base.ids import GroupId
 from broker.base.instants import Millis
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.storage.settings import StorageSettings
-from tests.simulation import courier, faults, load
+from tests.simulation import courier, faults, healing, load
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.client import Client
+from tests.simulation.clock import EPOCH
+from tests.simulation.cluster import Cluster, Layout, draw_names
 from tests.simulation.courier import CarryingSettings, Roads
 from tests.simulation.court import Court
 from tests.simulation.drive import Drive
 from tests.simulation.faults import FaultSchedule
+from tests.simulation.healing import HealingSettings
 from tests.simulation.logs import ReplicaLog
 from tests.simulation.machines import machine_of
 from tests.simulation.network import Network
-from tests.simulation.node import Cluster, SimulatedNode
+from tests.simulation.node import SimulatedNode
+from tests.simulation.wholeness import Wholeness
 from tests.simulation.workload import Workload
 from tests.simulation.world import MILLISECOND, SECOND, World
 
-ZONES = ("a", "b", "c")
 CLIENTS = 4
 _LOG_CHECK_EVERY = 5 * SECOND
 _RECOVERY_STEP = 250 * MILLISECOND
@@ -54,6 +57,8 @@ class Plan(msgspec.Struct, frozen=True):
     replica: ReplicaSettings
     storage: StorageSettings
     carrying: CarryingSettings
+    healing: HealingSettings
+    nodes: tuple[str, ...]
     groups: int
     duration: int
 
@@ -86,6 +91,8 @@ def draw_plan(world: World, duration: int) -> Plan:
             open_segments=chance.choice((1, 8)),
         ),
         carrying=courier.draw_settings(world.chance("carrying")),
+        healing=healing.draw_settings(world.chance("healing")),
+        nodes=draw_names(world.chance("nodes")),
         groups=3,
         duration=duration,
     )
@@ -98,10 +105,21 @@ class Simulation:
         self.court = Court(world)
         self.network = network = Network(world, plan.rates)
         self.roads = roads = Roads(world, plan.rates, network, plan.carrying)
-        names = tuple(NodeId(f"{zone}-0") for zone in ZONES)
-        groups = {GroupId(number): names for number in range(DIRECTORY_GROUP, plan.groups)}
-        cluster = Cluster(world, plan.rates, network, roads, self.court, groups, plan.raft, plan.replica, machine_of)
-        self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates, plan.storage)) for name in names]
+        layout = Layout(plan.nodes, plan.groups)
+        cluster = Cluster(
+            world,
+            plan.rates,
+            network,
+            roads,
+            self.court,
+            layout,
+            plan.raft,
+            plan.replica,
+            plan.healing,
+            machine_of,
+        )
+        self.nodes = [SimulatedNode(name, cluster, Drive(name, world, plan.rates, plan.storage)) for name in plan.nodes]
+        self.wholeness = Wholeness(self.nodes, [group.id for group in layout.groups])
         for node in self.nodes:
             network.join(node)
             cluster.bulk.join(node)
@@ -109,11 +127,14 @@ class Simulation:
         self.clients = [
             Client(f"client-{number}", world, plan.rates, self.court, self.nodes) for number in range(CLIENTS)
         ]
-        self.workload = Workload(world, self.court, self.clients, plan.load, groups)
-        self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network)
+        self.workload = Workload(world, self.court, self.clients, plan.load, layout)
+        self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network, self.wholeness.whole)
+        if plan.rates.honest_clocks:
+            clock = self.nodes[0].clock
+            self.court.log_time.true_time = lambda: EPOCH + clock.leaped + world.now // MILLISECOND
         for node in self.nodes:
             node.died = self.faults.died
-        self._groups = groups
+        self._groups = [group.id for group in layout.groups]
 
     def run(self) -> None:
         """Raises Violation, or whatever a node raised."""
@@ -133,8 +154,11 @@ class Simulation:
         self._until("queues are not empty", self._undrained)
         self.court.conservation.all_drained()
         self.court.judge.journeys.all_ended(self.court.judge.models)
+        self._until("replicas are missing", self.wholeness.missing)
         self._until("replicas differ", self._apart)
         self._compare(with_data=True)
+        for node in self.nodes:
+            self.court.log_time.believed(node.name, node.time.wall())
         for node in self.nodes:
             for replica in node.running.replicas.values():
                 replica.machine.compare()
@@ -147,9 +171,7 @@ class Simulation:
 
     def _without_leader(self) -> str:
         return ", ".join(
-            f"group {group}"
-            for group in self._groups
-            if not any(node.running.replicas[group].leads for node in self.nodes)
+            f"group {group}" for group in self._groups if not any(node.leads(group) for node in self.nodes)
         )
 
     def _unanswered(self) -> str:
@@ -165,19 +187,22 @@ class Simulation:
     def _apart(self) -> str:
         behind = []
         for group in self._groups:
-            applied = {node.name: node.running.replicas[group].applied for node in self.nodes}
+            applied = {node.name: node.running.replicas[group].applied for node in self._holding(group)}
             if len(set(applied.values())) > 1:
                 behind.append(f"group {group} {applied}")
         return ", ".join(behind)
+
+    def _holding(self, group: GroupId) -> list[SimulatedNode]:
+        return [node for node in self.nodes if node.up and group in node.running.replicas]
 
     def _check_logs(self) -> None:
         self._compare(with_data=False)
         self.world.after(_LOG_CHECK_EVERY, self._check_logs)
 
     def _compare(self, with_data: bool) -> None:
-        running = [node for node in self.nodes if node.up]
         for group in self._groups:
-            logs = [ReplicaLog(node.name, node.running.replicas[group].raft, node.store, group) for node in running]
+            holding = self._holding(group)
+            logs = [ReplicaLog(node.name, node.running.replicas[group].raft, node.store, group) for node in holding]
             for a, b in combinations(logs, 2):
                 self.court.logs.compare(group, a, b, with_data)
 
@@ -201,5 +226,6 @@ def run_seed(
     world.counts["messages delivered"] += simulation.court.conservation.deliveries
     world.counts["dumps compared"] += simulation.court.machines.compared
     world.counts["counts compared"] += simulation.court.judge.counts.compared
+    world.counts["stamps compared"] += simulation.court.log_time.checked
     world.counts["pages compared"] += simulation.court.judge.places.browsed
     return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)

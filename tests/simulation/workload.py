@@ -3,10 +3,10 @@ Every message is unique, so that checkers know it."""
 
 from __future__ import annotations
 
-from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
-from broker.domain.directory import commands as directory
+from broker.base.ids import DIRECTORY_GROUP
 from tests.simulation.administering import Administering
 from tests.simulation.client import Change, Client, Story
+from tests.simulation.cluster import Layout
 from tests.simulation.consuming import Consuming
 from tests.simulation.court import DIRECTORY, Court
 from tests.simulation.load import Load, plan_queues
@@ -17,14 +17,10 @@ from tests.simulation.world import World
 
 
 class Workload:
-    """``groups``: what Bootstrap tells the directory."""
-
-    def __init__(
-        self, world: World, court: Court, clients: list[Client], load: Load, groups: dict[GroupId, tuple[NodeId, ...]]
-    ) -> None:
+    def __init__(self, world: World, court: Court, clients: list[Client], load: Load, layout: Layout) -> None:
         self.scene = Scene(world, court, load)
         self._clients = clients
-        self._groups = groups
+        self._layout = layout
         self._producing = Producing(self.scene)
         self._watching = Watching(self.scene)
         self._consuming = Consuming(self.scene, self._producing, self._watching)
@@ -46,15 +42,7 @@ class Workload:
             self._clients[number % len(self._clients)].tell(story)
 
     def _open(self) -> Story:
-        nodes = tuple(
-            directory.Node(node, Zone(f"zone-{node}"), f"{node}:1", f"{node}:2")
-            for node in self._groups[DIRECTORY_GROUP]
-        )
-        groups = tuple(
-            directory.Group(group, replicas, replicas[group % len(replicas)])
-            for group, replicas in sorted(self._groups.items())
-        )
-        while (yield Change(DIRECTORY_GROUP, DIRECTORY, directory.Bootstrap(nodes, groups))) is None:
+        while (yield Change(DIRECTORY_GROUP, DIRECTORY, self._layout.bootstrap)) is None:
             pass
         plans = plan_queues(self.scene.load, self.scene.chance)
         for number, plan in enumerate(plans):

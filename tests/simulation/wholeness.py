@@ -1,0 +1,55 @@
+"""Whether the cluster has all its replicas, seen from outside: what no node of it can know."""
+
+from __future__ import annotations
+
+from broker.base.ids import DIRECTORY_GROUP, GroupId
+from broker.base.limits import REPLICATION_FACTOR
+from broker.domain.directory.commands import Topology, TopologyAnswer
+from tests.simulation.node import SimulatedNode
+
+
+class Wholeness:
+    def __init__(self, nodes: list[SimulatedNode], groups: list[GroupId]) -> None:
+        self._nodes = nodes
+        self._groups = groups
+
+    def whole(self) -> bool:
+        """Every group has all its voters, each with all that is committed, and no change is under way."""
+        return not self.missing()
+
+    def missing(self) -> str:
+        """In words; empty when nothing is."""
+        topology = self._topology()
+        if topology is None:
+            return "the directory has no leader"
+        for group in topology.groups:
+            if group.change is not None:
+                return f"group {group.id} is changing: {group.change}"
+        return next((f"group {group}: {found}" for group in self._groups if (found := self._lacks(group))), "")
+
+    def _topology(self) -> TopologyAnswer | None:
+        for node in self._nodes:
+            if node.leads(DIRECTORY_GROUP):
+                found: TopologyAnswer = node.machine(DIRECTORY_GROUP).ask_directory(Topology())
+                return found
+        return None
+
+    def _lacks(self, group: GroupId) -> str:
+        leader = max(
+            (node for node in self._nodes if node.leads(group)),
+            key=lambda node: node.running.replicas[group].raft.term,
+            default=None,
+        )
+        if leader is None:
+            return "it has no leader"
+        raft = leader.running.replicas[group].raft
+        membership, matched = raft.membership, {peer: view.matched for peer, view in raft.progress().items()}
+        if membership.outgoing or membership.learners or len(membership.voters) < REPLICATION_FACTOR:
+            return f"its members are {membership}"
+        for node in self._nodes:
+            holds = node.up and group in node.running.replicas
+            if holds != (node.name in membership.voters):
+                return f"{node.name} has {'a replica' if holds else 'none'}, and the voters are {membership.voters}"
+            if holds and node is not leader and matched[node.name] < raft.commit_index:  # type: ignore[index]
+                return f"{node.name} is behind"
+        return ""
