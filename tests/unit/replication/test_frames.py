@@ -1,4 +1,3 @@
-import msgspec
 import pytest
 
 from broker.base.errors import Refusal
@@ -17,6 +16,7 @@ from broker.raft.messages import (
 from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
 from broker.replication import frames
 from broker.replication.frames import Call, CallReply, Talk
+from broker.transport.decoding import Malformed
 
 MARK = SnapshotMark(Index(9), Term(2), Membership((NodeId("a"), NodeId("b")), (NodeId("a"),)))
 EVERY_MESSAGE = [
@@ -66,6 +66,19 @@ def test_much_to_say_becomes_several_frames_in_order():
     assert max(map(len, payloads)) < 7_000_000
 
 
-def test_garbage_is_refused():
-    with pytest.raises(msgspec.DecodeError):
-        frames.decode(b"\xc1 not a frame")
+def test_many_large_calls_of_one_turn_go_in_several_frames_and_none_is_lost():
+    calls = [Call(number, "queues.send", bytes(1_500_000), Millis(500)) for number in range(60)]
+    replies = [CallReply(number, bytes(1_500_000)) for number in range(7)]
+    parts = list(Talk(calls, replies, [3]).parts())
+    payloads = [payload for part in parts for payload in frames.encode([], part)]
+    assert max(map(len, payloads)) < 7_000_000
+    decoded = [frames.decode(payload) for payload in payloads]
+    assert [call for frame in decoded for call in frame.calls] == calls
+    assert [reply for frame in decoded for reply in frame.replies] == replies
+    assert [number for frame in decoded for number in frame.cancels] == [3]
+
+
+@pytest.mark.parametrize("garbage", [b"\xc1 not a frame", b"", b"\x94\x91\xa1\x80", b"\x91" * 100_000, b"\x91\x01"])
+def test_garbage_is_refused(garbage: bytes):
+    with pytest.raises(Malformed, match="not a frame of messages and calls"):
+        frames.decode(garbage)
