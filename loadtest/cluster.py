@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from broker.base.addresses import split_address
 from broker.node.settings import ENVIRONMENT_PREFIX, NodeSettings, PeerSettings, dump
 
@@ -106,6 +108,7 @@ class LocalCluster:
 
     def __init__(self, folder: Path | None = None, program: Sequence[str] = PROGRAM) -> None:
         self._kept = folder
+        self._program = program
         self._folder = folder or Path(tempfile.mkdtemp(prefix="threefold-"))
         self._folder.mkdir(parents=True, exist_ok=True)
         self.nodes = {
@@ -119,6 +122,25 @@ class LocalCluster:
 
     def pids(self) -> dict[str, int]:
         return {node.id: node.pid for node in self.nodes.values() if node.pid is not None}
+
+    async def join(self, name: str, zone: str) -> BrokerProcess:
+        """Start a further node, which joins those that run; returns when it is ready."""
+        client, peer, admin = (f"{_LOCALHOST}:{port}" for port in _free_ports(3))
+        settings = msgspec.structs.replace(
+            next(iter(self.nodes.values())).settings,
+            node=name,
+            zone=zone,
+            data_dir=str(self._folder / name),
+            client_listen=client,
+            peer_listen=peer,
+            admin_listen=admin,
+            join=self.addresses,
+            peers=(),
+        )
+        node = self.nodes[name] = BrokerProcess(settings, self._folder, self._program)
+        node.start()
+        await wait_ready(node)
+        return node
 
     async def __aenter__(self) -> Self:
         try:

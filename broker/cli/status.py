@@ -118,7 +118,10 @@ def _groups(groups: tuple[GroupStatus, ...]) -> Table:
     table.add_column("lag in entries")
     for group in groups:
         lags = Text(", ").join(
-            Text(f"{replica.node} {replica.lag:,}", style="yellow" if replica.lag else "") for replica in group.replicas
+            Text(f"{replica.node} missing", style="bold red")
+            if replica.missing
+            else Text(f"{replica.node} {replica.lag:,}", style="yellow" if replica.lag else "")
+            for replica in group.replicas
         )
         table.add_row(
             str(group.id),

@@ -25,11 +25,13 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
-    """``matched``: log index known to be durable there; ``lag``: entries behind the leader's last."""
+    """``matched``: log index known to be durable there; ``lag``: entries behind the leader's last;
+    ``missing``: the node answers and does not have it, and will be given it anew."""
 
     node: str
     matched: int
     lag: int
+    missing: bool
 
 
 class GroupStatus(msgspec.Struct, frozen=True):
@@ -110,7 +112,7 @@ def _group(group: cluster_pb2.Group) -> GroupStatus:
         group.commit,
         group.last,
         group.snapshot,
-        tuple(ReplicaStatus(replica.node, replica.matched, replica.lag) for replica in group.replicas),
+        tuple(ReplicaStatus(replica.node, replica.matched, replica.lag, replica.missing) for replica in group.replicas),
         group.resources,
         group.change,
     )

@@ -71,6 +71,8 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     """How many each node has, as the directory says."""
     changes: dict[GroupId, str]
     """What is on its way, in words."""
+    missing: frozenset[tuple[GroupId, NodeId]]
+    """Replicas that their nodes do not have, although they answer."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -87,9 +89,7 @@ class HandedOver(msgspec.Struct, frozen=True):
 
 
 class ClusterService:
-    def __init__(
-        self, groups: Groups, locator: Locator, directory: Directory, version: str, trouble: Trouble
-    ) -> None:
+    def __init__(self, groups: Groups, locator: Locator, directory: Directory, version: str, trouble: Trouble) -> None:
         self.clock = groups.clock
         self._groups = groups
         self._locator = locator
@@ -109,13 +109,15 @@ class ClusterService:
         asking = asyncio.gather(*(self.report_of(node.id) for node in nodes))
         resources, reports = await asyncio.gather(counting, asking)
         found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
+        views = _best_views(found)
         return ClusterStatus(
             cluster=self._topology.cluster,
             answered_by=self._groups.me,
             nodes=found,
-            groups=_best_views(found),
+            groups=views,
             resources=resources,
             replicas=replica_counts(TopologyAnswer(nodes, self._topology.groups)),
+            missing=_missing(found, views),
             changes={group.id: _in_words(group) for group in self._topology.groups if group.change or group.forming},
         )
 
@@ -227,7 +229,8 @@ class ClusterService:
         return _encoder.encode(self._report())
 
     async def _accepts(self, _: bytes) -> bytes:
-        return NO if self._groups.clock.monotonic() < self._declines_until else YES
+        declines = self._groups.clock.monotonic() < self._declines_until or not self._groups.fit_to_lead
+        return NO if declines else YES
 
     async def report_of(self, node: NodeId) -> NodeReport | None:
         """None when it does not answer within ASK_TIMEOUT."""
@@ -263,6 +266,16 @@ def _best_views(nodes: tuple[NodeStatus, ...]) -> tuple[GroupStatus, ...]:
             if current is None or _worth(status) > _worth(current):
                 best[status.group] = status
     return tuple(best[group] for group in sorted(best))
+
+
+def _missing(nodes: tuple[NodeStatus, ...], groups: tuple[GroupStatus, ...]) -> frozenset[tuple[GroupId, NodeId]]:
+    held = {node.node.id: {status.group for status in node.report.groups} for node in nodes if node.report is not None}
+    return frozenset(
+        (group.group, node)
+        for group in groups
+        for node in (*group.voters, *group.learners)
+        if node in held and group.group not in held[node]
+    )
 
 
 def _worth(status: GroupStatus) -> tuple[int, bool, int]:

@@ -13,7 +13,7 @@ from broker.domain.directory.commands import ACTIVE_DUTY, DRAINING, LEAVING, Nod
 from broker.edge.grpc.calls import Unary
 from broker.pb.cluster.v1 import cluster_pb2
 from broker.replication.groups import GroupStatus
-from broker.services.cluster import ClusterService, NodeStatus
+from broker.services.cluster import ClusterService, ClusterStatus, NodeStatus
 from broker.services.membership import MembershipService
 
 DEFAULT_HAND_OVER_TIMEOUT = Millis(5_000)
@@ -43,10 +43,7 @@ class ClusterCalls:
             cluster=found.cluster,
             answered_by=found.answered_by,
             nodes=[_node(node, found.replicas.get(node.node.id, 0)) for node in found.nodes],
-            groups=[
-                _group(group, found.resources.get(group.group, 0), found.changes.get(group.group, ""))
-                for group in found.groups
-            ],
+            groups=[_group(group, found) for group in found.groups],
         )
 
     async def locate(self, request: cluster_pb2.LocateRequest, deadline: Millis) -> cluster_pb2.LocateResponse:
@@ -148,8 +145,12 @@ def _node(status: NodeStatus, replicas: int) -> cluster_pb2.Node:
     )
 
 
-def _group(group: GroupStatus, resources: int, change: str) -> cluster_pb2.Group:
-    matched: dict[NodeId, int] = {replica.node: replica.matched for replica in group.replicas}
+def _group(group: GroupStatus, found: ClusterStatus) -> cluster_pb2.Group:
+    number = group.group
+    missing = {node for other, node in found.missing if other == number}
+    matched: dict[NodeId, int] = {
+        replica.node: replica.matched for replica in group.replicas if replica.node not in missing
+    }
     return cluster_pb2.Group(
         id=group.group,
         leader=group.leader or "",
@@ -158,9 +159,14 @@ def _group(group: GroupStatus, resources: int, change: str) -> cluster_pb2.Group
         last=group.last,
         snapshot=group.snapshot,
         replicas=[
-            cluster_pb2.Replica(node=node, matched=matched.get(node, 0), lag=max(0, group.last - matched.get(node, 0)))
+            cluster_pb2.Replica(
+                node=node,
+                matched=matched.get(node, 0),
+                lag=max(0, group.last - matched.get(node, 0)),
+                missing=node in missing,
+            )
             for node in (*group.voters, *group.learners)
         ],
-        resources=resources,
-        change=change,
+        resources=found.resources.get(number, 0),
+        change=found.changes.get(number, ""),
     )

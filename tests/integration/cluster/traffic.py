@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from broker.base.errors import BrokerError
 from broker.client.client import Client
+from broker.client.status import ClusterStatus
 
 VISIBILITY_SECONDS = 5.0
+POLL_SECONDS = 0.1
 
 
 class Traffic:
@@ -72,6 +76,16 @@ async def drain(client: Client, queue: str, expected: int, within: float = 60.0)
                 seen.update(numbers)
                 await client.delete(queue, [message.receipt_handle for message in messages])
     return received
+
+
+async def until(client: Client, done: Callable[[ClusterStatus], bool], within: float = 60.0) -> None:
+    """Until the cluster says of itself what is waited for."""
+    async with asyncio.timeout(within):
+        while True:
+            with contextlib.suppress(BrokerError):
+                if done(await client.status()):
+                    return
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def counts(client: Client, queue: str) -> int:

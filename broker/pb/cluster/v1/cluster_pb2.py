@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"broker/pb/cluster/v1/cluster.proto\x12\x11\x62roker.cluster.v1\"\x12\n\x10GetStatusRequest\"\xc6\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x15\n\radmin_address\x18\x04 \x01(\t\x12\x11\n\treachable\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12\r\n\x05leads\x18\x08 \x01(\r\x12\x0c\n\x04\x64uty\x18\t \x01(\t\x12\x10\n\x08replicas\x18\n \x01(\r\x12\x0f\n\x07trouble\x18\x0b \x03(\t\"5\n\x07Replica\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\"\xb2\x01\n\x05Group\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.broker.cluster.v1.Replica\x12\x11\n\tresources\x18\x08 \x01(\r\x12\x0e\n\x06\x63hange\x18\t \x01(\t\"\x8b\x01\n\x11GetStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x02 \x01(\t\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.broker.cluster.v1.Node\x12(\n\x06groups\x18\x04 \x03(\x0b\x32\x18.broker.cluster.v1.Group\"<\n\rLocateRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x0c\"U\n\x0eLocateResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x0e\n\x06spread\x18\x04 \x01(\x08\"%\n\x0fHandOverRequest\x12\x12\n\ntimeout_ms\x18\x01 \x01(\x04\"5\n\x10HandOverResponse\x12\x13\n\x0bhanded_over\x18\x01 \x01(\r\x12\x0c\n\x04kept\x18\x02 \x01(\r\"o\n\x0e\x41\x64\x64NodeRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x15\n\radmin_address\x18\x05 \x01(\t\"g\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x15\n\radmin_address\x18\x05 \x01(\t\"L\n\x0f\x41\x64\x64NodeResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12(\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.broker.cluster.v1.Member\"?\n\x0eSetDutyRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x64uty\x18\x02 \x01(\t\x12\x11\n\tsuccessor\x18\x03 \x01(\t\"\x11\n\x0fSetDutyResponse\"=\n\x12MoveReplicaRequest\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04\x66rom\x18\x02 \x01(\t\x12\n\n\x02to\x18\x03 \x01(\t\"\x15\n\x13MoveReplicaResponse\"\x10\n\x0e\x42\x61lanceRequest\" \n\x0f\x42\x61lanceResponse\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\t\"2\n\x15TransferLeaderRequest\x12\r\n\x05group\x18\x01 \x01(\r\x12\n\n\x02to\x18\x02 \x01(\t\"\x18\n\x16TransferLeaderResponse\"!\n\x10\x41\x64\x64GroupsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x13\n\x11\x41\x64\x64GroupsResponse2\x9f\x06\n\x0e\x43lusterService\x12V\n\tGetStatus\x12#.broker.cluster.v1.GetStatusRequest\x1a$.broker.cluster.v1.GetStatusResponse\x12M\n\x06Locate\x12 .broker.cluster.v1.LocateRequest\x1a!.broker.cluster.v1.LocateResponse\x12S\n\x08HandOver\x12\".broker.cluster.v1.HandOverRequest\x1a#.broker.cluster.v1.HandOverResponse\x12P\n\x07\x41\x64\x64Node\x12!.broker.cluster.v1.AddNodeRequest\x1a\".broker.cluster.v1.AddNodeResponse\x12P\n\x07SetDuty\x12!.broker.cluster.v1.SetDutyRequest\x1a\".broker.cluster.v1.SetDutyResponse\x12\\\n\x0bMoveReplica\x12%.broker.cluster.v1.MoveReplicaRequest\x1a&.broker.cluster.v1.MoveReplicaResponse\x12P\n\x07\x42\x61lance\x12!.broker.cluster.v1.BalanceRequest\x1a\".broker.cluster.v1.BalanceResponse\x12\x65\n\x0eTransferLeader\x12(.broker.cluster.v1.TransferLeaderRequest\x1a).broker.cluster.v1.TransferLeaderResponse\x12V\n\tAddGroups\x12#.broker.cluster.v1.AddGroupsRequest\x1a$.broker.cluster.v1.AddGroupsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"broker/pb/cluster/v1/cluster.proto\x12\x11\x62roker.cluster.v1\"\x12\n\x10GetStatusRequest\"\xc6\x01\n\x04Node\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x15\n\radmin_address\x18\x04 \x01(\t\x12\x11\n\treachable\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x11\n\tuptime_ms\x18\x07 \x01(\x04\x12\r\n\x05leads\x18\x08 \x01(\r\x12\x0c\n\x04\x64uty\x18\t \x01(\t\x12\x10\n\x08replicas\x18\n \x01(\r\x12\x0f\n\x07trouble\x18\x0b \x03(\t\"F\n\x07Replica\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07matched\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\x12\x0f\n\x07missing\x18\x04 \x01(\x08\"\xb2\x01\n\x05Group\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06leader\x18\x02 \x01(\t\x12\x0c\n\x04term\x18\x03 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x04 \x01(\x04\x12\x0c\n\x04last\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12,\n\x08replicas\x18\x07 \x03(\x0b\x32\x1a.broker.cluster.v1.Replica\x12\x11\n\tresources\x18\x08 \x01(\r\x12\x0e\n\x06\x63hange\x18\t \x01(\t\"\x8b\x01\n\x11GetStatusResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x13\n\x0b\x61nswered_by\x18\x02 \x01(\t\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.broker.cluster.v1.Node\x12(\n\x06groups\x18\x04 \x03(\x0b\x32\x18.broker.cluster.v1.Group\"<\n\rLocateRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x0c\"U\n\x0eLocateResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x03 \x01(\t\x12\x0e\n\x06spread\x18\x04 \x01(\x08\"%\n\x0fHandOverRequest\x12\x12\n\ntimeout_ms\x18\x01 \x01(\x04\"5\n\x10HandOverResponse\x12\x13\n\x0bhanded_over\x18\x01 \x01(\r\x12\x0c\n\x04kept\x18\x02 \x01(\r\"o\n\x0e\x41\x64\x64NodeRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x15\n\radmin_address\x18\x05 \x01(\t\"g\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04zone\x18\x02 \x01(\t\x12\x14\n\x0cpeer_address\x18\x03 \x01(\t\x12\x16\n\x0e\x63lient_address\x18\x04 \x01(\t\x12\x15\n\radmin_address\x18\x05 \x01(\t\"L\n\x0f\x41\x64\x64NodeResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12(\n\x05nodes\x18\x02 \x03(\x0b\x32\x19.broker.cluster.v1.Member\"?\n\x0eSetDutyRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04\x64uty\x18\x02 \x01(\t\x12\x11\n\tsuccessor\x18\x03 \x01(\t\"\x11\n\x0fSetDutyResponse\"=\n\x12MoveReplicaRequest\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0c\n\x04\x66rom\x18\x02 \x01(\t\x12\n\n\x02to\x18\x03 \x01(\t\"\x15\n\x13MoveReplicaResponse\"\x10\n\x0e\x42\x61lanceRequest\" \n\x0f\x42\x61lanceResponse\x12\r\n\x05\x62\x65gun\x18\x01 \x01(\t\"2\n\x15TransferLeaderRequest\x12\r\n\x05group\x18\x01 \x01(\r\x12\n\n\x02to\x18\x02 \x01(\t\"\x18\n\x16TransferLeaderResponse\"!\n\x10\x41\x64\x64GroupsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"\x13\n\x11\x41\x64\x64GroupsResponse2\x9f\x06\n\x0e\x43lusterService\x12V\n\tGetStatus\x12#.broker.cluster.v1.GetStatusRequest\x1a$.broker.cluster.v1.GetStatusResponse\x12M\n\x06Locate\x12 .broker.cluster.v1.LocateRequest\x1a!.broker.cluster.v1.LocateResponse\x12S\n\x08HandOver\x12\".broker.cluster.v1.HandOverRequest\x1a#.broker.cluster.v1.HandOverResponse\x12P\n\x07\x41\x64\x64Node\x12!.broker.cluster.v1.AddNodeRequest\x1a\".broker.cluster.v1.AddNodeResponse\x12P\n\x07SetDuty\x12!.broker.cluster.v1.SetDutyRequest\x1a\".broker.cluster.v1.SetDutyResponse\x12\\\n\x0bMoveReplica\x12%.broker.cluster.v1.MoveReplicaRequest\x1a&.broker.cluster.v1.MoveReplicaResponse\x12P\n\x07\x42\x61lance\x12!.broker.cluster.v1.BalanceRequest\x1a\".broker.cluster.v1.BalanceResponse\x12\x65\n\x0eTransferLeader\x12(.broker.cluster.v1.TransferLeaderRequest\x1a).broker.cluster.v1.TransferLeaderResponse\x12V\n\tAddGroups\x12#.broker.cluster.v1.AddGroupsRequest\x1a$.broker.cluster.v1.AddGroupsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,45 +36,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODE']._serialized_start=78
   _globals['_NODE']._serialized_end=276
   _globals['_REPLICA']._serialized_start=278
-  _globals['_REPLICA']._serialized_end=331
-  _globals['_GROUP']._serialized_start=334
-  _globals['_GROUP']._serialized_end=512
-  _globals['_GETSTATUSRESPONSE']._serialized_start=515
-  _globals['_GETSTATUSRESPONSE']._serialized_end=654
-  _globals['_LOCATEREQUEST']._serialized_start=656
-  _globals['_LOCATEREQUEST']._serialized_end=716
-  _globals['_LOCATERESPONSE']._serialized_start=718
-  _globals['_LOCATERESPONSE']._serialized_end=803
-  _globals['_HANDOVERREQUEST']._serialized_start=805
-  _globals['_HANDOVERREQUEST']._serialized_end=842
-  _globals['_HANDOVERRESPONSE']._serialized_start=844
-  _globals['_HANDOVERRESPONSE']._serialized_end=897
-  _globals['_ADDNODEREQUEST']._serialized_start=899
-  _globals['_ADDNODEREQUEST']._serialized_end=1010
-  _globals['_MEMBER']._serialized_start=1012
-  _globals['_MEMBER']._serialized_end=1115
-  _globals['_ADDNODERESPONSE']._serialized_start=1117
-  _globals['_ADDNODERESPONSE']._serialized_end=1193
-  _globals['_SETDUTYREQUEST']._serialized_start=1195
-  _globals['_SETDUTYREQUEST']._serialized_end=1258
-  _globals['_SETDUTYRESPONSE']._serialized_start=1260
-  _globals['_SETDUTYRESPONSE']._serialized_end=1277
-  _globals['_MOVEREPLICAREQUEST']._serialized_start=1279
-  _globals['_MOVEREPLICAREQUEST']._serialized_end=1340
-  _globals['_MOVEREPLICARESPONSE']._serialized_start=1342
-  _globals['_MOVEREPLICARESPONSE']._serialized_end=1363
-  _globals['_BALANCEREQUEST']._serialized_start=1365
-  _globals['_BALANCEREQUEST']._serialized_end=1381
-  _globals['_BALANCERESPONSE']._serialized_start=1383
-  _globals['_BALANCERESPONSE']._serialized_end=1415
-  _globals['_TRANSFERLEADERREQUEST']._serialized_start=1417
-  _globals['_TRANSFERLEADERREQUEST']._serialized_end=1467
-  _globals['_TRANSFERLEADERRESPONSE']._serialized_start=1469
-  _globals['_TRANSFERLEADERRESPONSE']._serialized_end=1493
-  _globals['_ADDGROUPSREQUEST']._serialized_start=1495
-  _globals['_ADDGROUPSREQUEST']._serialized_end=1528
-  _globals['_ADDGROUPSRESPONSE']._serialized_start=1530
-  _globals['_ADDGROUPSRESPONSE']._serialized_end=1549
-  _globals['_CLUSTERSERVICE']._serialized_start=1552
-  _globals['_CLUSTERSERVICE']._serialized_end=2351
+  _globals['_REPLICA']._serialized_end=348
+  _globals['_GROUP']._serialized_start=351
+  _globals['_GROUP']._serialized_end=529
+  _globals['_GETSTATUSRESPONSE']._serialized_start=532
+  _globals['_GETSTATUSRESPONSE']._serialized_end=671
+  _globals['_LOCATEREQUEST']._serialized_start=673
+  _globals['_LOCATEREQUEST']._serialized_end=733
+  _globals['_LOCATERESPONSE']._serialized_start=735
+  _globals['_LOCATERESPONSE']._serialized_end=820
+  _globals['_HANDOVERREQUEST']._serialized_start=822
+  _globals['_HANDOVERREQUEST']._serialized_end=859
+  _globals['_HANDOVERRESPONSE']._serialized_start=861
+  _globals['_HANDOVERRESPONSE']._serialized_end=914
+  _globals['_ADDNODEREQUEST']._serialized_start=916
+  _globals['_ADDNODEREQUEST']._serialized_end=1027
+  _globals['_MEMBER']._serialized_start=1029
+  _globals['_MEMBER']._serialized_end=1132
+  _globals['_ADDNODERESPONSE']._serialized_start=1134
+  _globals['_ADDNODERESPONSE']._serialized_end=1210
+  _globals['_SETDUTYREQUEST']._serialized_start=1212
+  _globals['_SETDUTYREQUEST']._serialized_end=1275
+  _globals['_SETDUTYRESPONSE']._serialized_start=1277
+  _globals['_SETDUTYRESPONSE']._serialized_end=1294
+  _globals['_MOVEREPLICAREQUEST']._serialized_start=1296
+  _globals['_MOVEREPLICAREQUEST']._serialized_end=1357
+  _globals['_MOVEREPLICARESPONSE']._serialized_start=1359
+  _globals['_MOVEREPLICARESPONSE']._serialized_end=1380
+  _globals['_BALANCEREQUEST']._serialized_start=1382
+  _globals['_BALANCEREQUEST']._serialized_end=1398
+  _globals['_BALANCERESPONSE']._serialized_start=1400
+  _globals['_BALANCERESPONSE']._serialized_end=1432
+  _globals['_TRANSFERLEADERREQUEST']._serialized_start=1434
+  _globals['_TRANSFERLEADERREQUEST']._serialized_end=1484
+  _globals['_TRANSFERLEADERRESPONSE']._serialized_start=1486
+  _globals['_TRANSFERLEADERRESPONSE']._serialized_end=1510
+  _globals['_ADDGROUPSREQUEST']._serialized_start=1512
+  _globals['_ADDGROUPSREQUEST']._serialized_end=1545
+  _globals['_ADDGROUPSRESPONSE']._serialized_start=1547
+  _globals['_ADDGROUPSRESPONSE']._serialized_end=1566
+  _globals['_CLUSTERSERVICE']._serialized_start=1569
+  _globals['_CLUSTERSERVICE']._serialized_end=2368
 # @@protoc_insertion_point(module_scope)

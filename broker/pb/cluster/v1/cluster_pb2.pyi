@@ -94,21 +94,25 @@ class Replica(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     MATCHED_FIELD_NUMBER: _builtins.int
     LAG_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     matched: _builtins.int
     """log index known to be durable there"""
     lag: _builtins.int
     """entries behind the leader's last"""
+    missing: _builtins.bool
+    """the node answers, and does not have it: it was lost or damaged, and will be given anew"""
     def __init__(
         self,
         *,
         node: _builtins.str = ...,
         matched: _builtins.int = ...,
         lag: _builtins.int = ...,
+        missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "matched", b"matched", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "matched", b"matched", "missing", b"missing", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
