@@ -68,6 +68,13 @@ class ReplicatedMachine:
 
         Raises msgspec.MsgspecError when ``data`` is no envelope or the room does not know the command: damage or a bug.
         """
+        try:
+            return self._apply(data, index)
+        # msgspec lets two errors of Python's own through: for text that is not UTF-8, and for nesting without end.
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise msgspec.DecodeError(f"entry {index} says what no node has written: {error}") from error
+
+    def _apply(self, data: bytes | memoryview, index: Index) -> Applied:
         opened = envelope.decode(data)
         now = self.now = max(self.now, opened.at)
         self.applied_index = index

@@ -14,7 +14,7 @@ from broker.transport.decoding import Malformed, decoded
 
 _FRAME_TARGET = 4 * 1024 * 1024
 """Bytes after which a new frame is begun, so that a slow peer's backlog is not one enormous frame."""
-_LARGEST = 2**53
+_LARGEST = 2**62
 """Terms and times beyond are damage: believed, they could never be surpassed any more."""
 
 
