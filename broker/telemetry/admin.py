@@ -1,7 +1,8 @@
 """The admin port: a small HTTP/1.1 server for probes and metrics. It answers GET, one request per connection.
 
 Made for Prometheus, kubelets and curl on a trusted network, so it is small rather than complete: a request's head is at
-most 8 KiB, bodies are not read, and a connection lives at most ten seconds. What the paths answer is handed in.
+most 8 KiB, bodies are not read, and a connection lives at most ten seconds, whether its client reads or not. When there
+are too many, the one that has kept its request back for longest makes room. What the paths answer is handed in.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class AdminServer:
         self._routes = routes
         self._scope = scope.child("admin")
         self._server: asyncio.Server | None = None
+        self._asking: dict[asyncio.StreamWriter, None] = {}
+        """Connections whose request is not complete yet, the oldest first."""
+        self._answered: set[asyncio.StreamWriter] = set()
         self.port = settings.port
 
     async def start(self) -> None:
@@ -59,22 +63,33 @@ class AdminServer:
         await self._scope.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._scope) >= self._settings.max_connections:
-            writer.write(_refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections to the admin port\n"))
-            writer.close()
-            return
+        if len(self._asking) + len(self._answered) >= self._settings.max_connections:
+            if not self._asking:
+                writer.write(_refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections to the admin port\n"))
+                writer.close()
+                return
+            silent = next(iter(self._asking))
+            del self._asking[silent]
+            silent.transport.abort()
+        self._asking[writer] = None
         self._scope.start(self._serve(reader, writer), name="connection")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(self._settings.connection_timeout / 1000):
-                writer.write(await self._answer(reader))
+                head = await self._head(reader)
+                self._asking.pop(writer, None)
+                self._answered.add(writer)
+                writer.write(await self._answer(head))
                 await writer.drain()
                 writer.write_eof()
                 await self._discard(reader)
         except (TimeoutError, ConnectionError, asyncio.IncompleteReadError) as error:
             _log.debug("admin connection ended early", cause=type(error).__name__)
+            writer.transport.abort()  # an answer that nobody reads would be kept for as long as they like
         finally:
+            self._asking.pop(writer, None)
+            self._answered.discard(writer)
             writer.close()
 
     async def _discard(self, reader: asyncio.StreamReader) -> None:
@@ -84,10 +99,16 @@ class AdminServer:
         while room > 0 and (unread := await reader.read(room)):
             room -= len(unread)
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+    @staticmethod
+    async def _head(reader: asyncio.StreamReader) -> bytes | None:
+        """None: it is over the limit."""
         try:
-            head = await reader.readuntil(_HEAD_END)
+            return await reader.readuntil(_HEAD_END)
         except asyncio.LimitOverrunError:
+            return None
+
+    async def _answer(self, head: bytes | None) -> bytes:
+        if head is None:
             limit = self._settings.head_limit
             return _refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the request's head is over {limit} bytes\n")
         request_line = head.split(b"\r\n", 1)[0].split(b" ")

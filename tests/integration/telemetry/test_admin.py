@@ -132,3 +132,54 @@ async def test_a_client_that_leaves_midway_harms_nobody(server: AdminServer) -> 
     writer.write(b"GET /met")
     writer.transport.abort()
     assert (await exchange(server, get("/metrics")))[0] == "HTTP/1.1 200 OK"
+
+
+async def test_connections_that_say_nothing_do_not_keep_the_probes_out() -> None:
+    async with TaskScope("test", die) as scope:
+        server = AdminServer(AdminSettings(max_connections=3), {"/metrics": metrics_page}, scope)
+        await server.start()
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        assert (await exchange(server, get("/metrics")))[0] == "HTTP/1.1 200 OK"
+        async with asyncio.timeout(5):
+            assert await ended(silent[0][0])
+        for _, writer in silent:
+            writer.close()
+        await server.close()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_dropped_and_the_answer_with_it() -> None:
+    async def endless() -> Response:
+        return 200, "text/plain", bytes(64 * 1024 * 1024)
+
+    async with TaskScope("test", die) as scope:
+        server = AdminServer(AdminSettings(connection_timeout=50), {"/endless": endless}, scope)
+        await server.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(get("/endless"))
+        async with asyncio.timeout(5):
+            await idle(scope)
+            received = 0
+            while piece := await until_reset(reader):
+                received += len(piece)
+        assert received < 64 * 1024 * 1024
+        writer.close()
+        await server.close()
+
+
+async def idle(scope: TaskScope) -> None:
+    while True:
+        if not len(scope):
+            return
+        await asyncio.sleep(0.001)
+
+
+async def ended(reader: asyncio.StreamReader) -> bool:
+    return await until_reset(reader) == b""
+
+
+async def until_reset(reader: asyncio.StreamReader) -> bytes:
+    """The next piece; nothing at the end, however it comes."""
+    try:
+        return await reader.read(65_536)
+    except ConnectionError:
+        return b""
