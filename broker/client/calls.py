@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import grpc.aio
 
-from broker.base.errors import BrokerError, DeadlineExceeded
+from broker.base.errors import BrokerError, DeadlineExceeded, Overloaded
 from broker.client.channels import Channels, Endpoint
 from broker.client.errors import NoAnswer, NobodyAnswers, of_call
 from broker.client.locating import Locator
@@ -110,6 +110,6 @@ class Caller:
             self._locator.failed(endpoint)
         else:
             self._channels.answered(endpoint)
-            if queue is not None and error.retryable:
+            if queue is not None and error.retryable and not isinstance(error, Overloaded):
                 self._locator.forget(queue)
         self._preferred = None

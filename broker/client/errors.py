@@ -10,7 +10,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from broker.base.errors import BrokerError, DeadlineExceeded, InvalidArgument, Refusal, Unauthenticated, Unavailable
+from broker.base.errors import (
+    BatchTooLarge,
+    BrokerError,
+    DeadlineExceeded,
+    InvalidArgument,
+    Overloaded,
+    Refusal,
+    Unauthenticated,
+    Unavailable,
+)
 from broker.client.model import SentMessage
 from broker.pb.queues.v1 import queues_pb2
 
@@ -50,7 +59,10 @@ _BY_STATUS: dict[grpc.StatusCode, type[BrokerError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: Unauthenticated,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
 }
+_TOO_LARGE = "larger than max"
+"""What gRPC says, with the same status, of a request that was refused for its size before it was read."""
 
 _CONNECTION = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL}
@@ -73,6 +85,8 @@ def of_call(error: grpc.aio.AioRpcError, address: str) -> BrokerError:
         return NoAnswer(address, details)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{address} did not answer in time")
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+        return BatchTooLarge(f"{address}: {details}; split it")
     return _BY_STATUS.get(status, BrokerError)(f"{address}: {details} ({status.name})")
 
 

@@ -1,51 +1,143 @@
 """How much a node takes on at once. Beyond it, callers are told at once, instead of everybody waiting longer.
 
-Counts requests and the bytes of their messages while they are worked on; knows nothing of what they want.
+Sends add to what the cluster has to keep, receives and deletes take from it: so sends are the first to be refused, and
+leave a part of the room to the others. This room must not know what a call wants beyond that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import msgspec
 
 from broker.base.errors import Overloaded
-from broker.base.limits import MIB
+from broker.base.instants import Millis
+from broker.base.limits import KIB, MIB
+from broker.services.shedding import SendWindow, WindowSettings
+from broker.telemetry.metrics import Reading, Registry
+
+MESSAGE_COST = KIB // 2
+"""Bytes for which a message counts beside its content: small ones cost, too."""
+MAX_WINDOWS = 4_096
+
+_WHAT_NOW = "nothing happened, retry after a pause"
 
 
 class AdmissionSettings(msgspec.Struct, frozen=True):
-    """``requests`` and ``size`` (bytes of message content) in flight on this node, over all callers."""
+    """``requests`` and ``size`` (bytes of message content) in flight on this node, over all callers; of the requests,
+    sends may be one part in ``for_others`` fewer. ``polls``: receives that may wait, which are counted by themselves:
+    they are many, and idle. ``window``: of the sends to one group."""
 
     requests: int = 16_384
     size: int = 256 * MIB
+    polls: int = 20_000
+    for_others: int = 8
+    window: WindowSettings = WindowSettings()
+
+
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """A send that was let in."""
+
+    size: int
+    cost: int
+    began: Millis
+    window: SendWindow
 
 
 class Admission:
-    __slots__ = ("_settings", "requests", "size", "turned_away")
+    __slots__ = ("_for_sends", "_settings", "_windows", "polls", "refused", "requests", "size")
 
-    def __init__(self, settings: AdmissionSettings) -> None:
+    def __init__(self, settings: AdmissionSettings, registry: Registry | None = None) -> None:
         self._settings = settings
+        self._for_sends = settings.requests - settings.requests // settings.for_others
+        self._windows: dict[Hashable, SendWindow] = {}
         self.requests = 0
         self.size = 0
-        self.turned_away = 0
+        self.polls = 0
+        self.refused = {"requests": 0, "bytes": 0, "polls": 0, "time": 0}
+        """By the limit that was reached."""
+        if registry is not None:
+            self._tell(registry)
+
+    @property
+    def turned_away(self) -> int:
+        return sum(self.refused.values())
 
     def enter(self, size: int) -> None:
         """Take on one request with ``size`` bytes of content; ``leave`` with the same size when it has ended.
 
         Raises Overloaded, and then nothing has happened.
         """
-        if self.requests >= self._settings.requests:
-            self.turned_away += 1
-            raise Overloaded(
-                f"this node works on {self.requests} requests, its limit; nothing happened, retry after a pause"
-            )
-        if self.size + size > self._settings.size and self.requests:
-            self.turned_away += 1
-            raise Overloaded(
-                f"this node has {self.size} bytes of messages in flight, {size} more would pass its limit of "
-                f"{self._settings.size}; nothing happened, retry after a pause"
-            )
-        self.requests += 1
-        self.size += size
+        self._take_on(size, self._settings.requests)
 
     def leave(self, size: int) -> None:
         self.requests -= 1
         self.size -= size
+
+    def enter_receive(self, waits: bool) -> None:
+        """As ``enter``; one that ``waits`` for messages does not take the room of those that do something."""
+        if not waits:
+            self.enter(0)
+            return
+        if self.polls >= self._settings.polls:
+            self.refused["polls"] += 1
+            raise Overloaded(f"{self.polls} long polls are open on this node, its limit; {_WHAT_NOW}")
+        self.polls += 1
+
+    def leave_receive(self, waits: bool) -> None:
+        if waits:
+            self.polls -= 1
+        else:
+            self.leave(0)
+
+    def enter_send(self, size: int, messages: int, group: Hashable, now: Millis) -> Admitted:
+        """As ``enter``, for a send to ``group``, or to whatever sends share their way with; None: not known yet."""
+        window = self._windows.get(group)
+        if window is None:
+            window = self._new_window(group)
+        cost = size + messages * MESSAGE_COST
+        self._take_on(size, self._for_sends)
+        if not window.enter(cost):
+            self.leave(size)
+            self.refused["time"] += 1
+            raise Overloaded(
+                f"sends to this queue's group would take longer than {self._settings.window.target} ms: "
+                f"{window.on_its_way} bytes are on their way, {window.size} get done in time; {_WHAT_NOW}, or send less"
+            )
+        return Admitted(size, cost, now, window)
+
+    def leave_send(self, admitted: Admitted, now: Millis, stored: bool) -> None:
+        """``stored``: it has succeeded."""
+        self.leave(admitted.size)
+        admitted.window.leave(admitted.cost, admitted.began, now, stored)
+
+    def _take_on(self, size: int, requests: int) -> None:
+        if self.requests >= requests:
+            self.refused["requests"] += 1
+            raise Overloaded(f"this node works on {self.requests} requests, its limit is {requests}; {_WHAT_NOW}")
+        if self.size + size > self._settings.size and self.requests:
+            self.refused["bytes"] += 1
+            raise Overloaded(
+                f"this node has {self.size} bytes of messages in flight, {size} more would pass its limit of "
+                f"{self._settings.size}; {_WHAT_NOW}"
+            )
+        self.requests += 1
+        self.size += size
+
+    def _new_window(self, group: Hashable) -> SendWindow:
+        if len(self._windows) >= MAX_WINDOWS:
+            del self._windows[next(iter(self._windows))]
+        window = self._windows[group] = SendWindow(self._settings.window)
+        return window
+
+    def _tell(self, registry: Registry) -> None:
+        def refused() -> Reading:
+            return [((limit,), count) for limit, count in self.refused.items()]
+
+        def held() -> Reading:
+            return [(("requests",), self.requests), (("bytes",), self.size), (("polls",), self.polls)]
+
+        registry.counters("broker_admission_refused", "Requests refused as Overloaded, by limit.", ("limit",), refused)
+        registry.gauges(
+            "broker_admission_held", "Requests in flight, bytes of their messages, long polls.", ("what",), held
+        )

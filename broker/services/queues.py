@@ -163,13 +163,16 @@ class QueueService:
     async def send(
         self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None
     ) -> SendResult:
-        """Returns when a quorum has synced the messages. Raises InvalidName, QueueNotFound."""
-        size = len(outgoing.packed.messages)
-        self._admission.enter(size)
+        """Returns when a quorum has synced the messages. Raises InvalidName, QueueNotFound, Overloaded."""
+        packed, known, monotonic = outgoing.packed, self._directory.known(KIND, name), self.clock.monotonic
+        group = None if known is None else known.group
+        admitted = self._admission.enter_send(len(packed.messages), len(packed.sizes), group, monotonic())
+        stored = False
         try:
             parts = await self._spreading.send(name, outgoing, deadline, request)
+            stored = True
         finally:
-            self._admission.leave(size)
+            self._admission.leave_send(admitted, monotonic(), stored)
         return sent(outgoing, is_fifo(name), parts)
 
     async def receive(
@@ -185,7 +188,7 @@ class QueueService:
         """Up to ``max_messages``, fewer when they are large; empty when the wait is over. None: what the queue says.
         ``attempt``: of FIFO queues, the receive-attempt id: what was taken under it lately is given again.
 
-        Raises InvalidArgument, InvalidName, QueueNotFound, NotForStandard, OverLimit.
+        Raises InvalidArgument, InvalidName, QueueNotFound, NotForStandard, OverLimit, Overloaded.
         """
         check_max_messages(max_messages)
         if wait is not None:
@@ -200,7 +203,11 @@ class QueueService:
         def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
             return ReceiveRequest(queue, max_messages, wait, visibility_timeout, own, attempt)
 
-        return await self._routing.admitted(0, self._gathering.receive(name, make, deadline, request))
+        self._admission.enter_receive(waits=longest > 0)
+        try:
+            return await self._gathering.receive(name, make, deadline, request)
+        finally:
+            self._admission.leave_receive(waits=longest > 0)
 
     async def cancel(
         self, name: str, message_ids: Sequence[bytes], deadline: Millis, request: RequestId | None = None

@@ -14,7 +14,7 @@ from collections import deque
 import grpc.aio
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, InvalidArgument
+from broker.base.errors import BrokerError, InvalidArgument, Overloaded
 from broker.base.instants import Millis
 from broker.domain.queues.model import is_fifo
 from broker.edge.grpc import translation
@@ -28,6 +28,9 @@ from broker.services.sent import SendResult
 WINDOW = 64
 """Frames that may be unacknowledged at once; below limits.SESSION_WINDOW, so that each one's answer is remembered."""
 FIFO_WINDOW = 1
+OVERLOAD_PAUSE = Millis(100)
+"""A frame that was refused because the node has too much to do keeps its place in the window for so long: who sends
+again at once is slowed down, and need not be refused so often."""
 
 
 class Produce:
@@ -107,10 +110,15 @@ class _ProduceStream:
             result = await self._around.queues.send(self._queue, outgoing, self._deadline(), own)
         except Exception as error:  # is the frame's answer
             response.error.CopyFrom(info_of(self._around.table.expected(error, "storing a frame")))
+            overloaded = isinstance(error, Overloaded)
         else:
             _acknowledge(response, result)
-        self._on_their_way -= 1
+            overloaded = False
         self._acknowledgements.append(response)
+        self._news.set()
+        if overloaded:
+            await self._around.pause(OVERLOAD_PAUSE)
+        self._on_their_way -= 1
         self._room.set()
         self._news.set()
 

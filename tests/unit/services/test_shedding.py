@@ -1,0 +1,125 @@
+"""The window of sends, alone and before a server that stores a fixed number of bytes a millisecond."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+
+from broker.base.instants import Millis
+from broker.services.shedding import SendWindow, WindowSettings
+
+SETTINGS = WindowSettings(target=Millis(250), least=100, most=1_000_000)
+
+
+class Server:
+    """Stores in order, ``rate`` bytes a millisecond; each message has ``size`` bytes. ``took``: of those stored."""
+
+    def __init__(self, window: SendWindow, rate: int, size: int) -> None:
+        self.window = window
+        self.rate = rate
+        self.size = size
+        self.waiting: deque[int] = deque()
+        self.refused = 0
+        self.took: list[int] = []
+        self._left = 0
+
+    def run(self, since: int, until: int, offered: float) -> None:
+        """``offered``: times the rate."""
+        owed = 0.0
+        for now in range(since, until):
+            owed += offered * self.rate / self.size
+            while owed >= 1:
+                owed -= 1
+                if self.window.enter(self.size):
+                    self.waiting.append(now)
+                else:
+                    self.refused += 1
+            self._left = self._left + self.rate if self.waiting else 0
+            while self.waiting and self._left >= self.size:
+                self._left -= self.size
+                began = self.waiting.popleft()
+                self.took.append(now - began)
+                self.window.leave(self.size, Millis(began), Millis(now), stored=True)
+
+
+@pytest.mark.parametrize("rate", [10, 100, 1_000])
+def test_at_three_times_what_is_possible_the_rest_is_refused_and_the_accepted_do_not_wait(rate: int) -> None:
+    server = Server(SendWindow(SETTINGS), rate, size=10)
+    server.run(0, 10_000, offered=3.0)
+    server.took.clear()
+    server.refused = 0
+    server.run(10_000, 30_000, offered=3.0)
+
+    possible = 20_000 * rate // server.size
+    assert len(server.took) >= 0.95 * possible
+    assert server.refused >= 1.9 * possible
+    assert max(server.took) <= 2 * SETTINGS.target
+
+
+def test_even_in_the_first_second_nobody_waits_for_long() -> None:
+    server = Server(SendWindow(SETTINGS), rate=100, size=10)
+    server.run(0, 1_000, offered=3.0)
+    assert max(server.took) <= 1_000
+    server.took.clear()
+    server.run(1_000, 3_000, offered=3.0)
+    assert max(server.took) <= 1_000
+
+
+def test_what_is_possible_is_not_refused_after_a_storm_either() -> None:
+    server = Server(SendWindow(SETTINGS), rate=100, size=10)
+    server.run(0, 10_000, offered=0.9)
+    assert server.refused == 0
+    server.run(10_000, 20_000, offered=5.0)
+    server.run(20_000, 23_000, offered=0.9)  # what the storm has left is done beside
+    server.refused = 0
+    server.took.clear()
+    server.run(23_000, 40_000, offered=0.9)
+    assert server.refused == 0
+    assert max(server.took) <= 10
+
+
+def test_a_server_that_becomes_faster_is_used() -> None:
+    server = Server(SendWindow(SETTINGS), rate=10, size=10)
+    server.run(0, 10_000, offered=3.0)
+    server.rate = 1_000
+    server.run(10_000, 15_000, offered=1.0)
+    server.took.clear()
+    server.run(15_000, 20_000, offered=1.0)
+    assert len(server.took) >= 0.95 * 5_000 * 1_000 / 10
+
+
+def test_one_is_always_let_in_whatever_its_size() -> None:
+    window = SendWindow(SETTINGS)
+    assert window.enter(10 * SETTINGS.most)
+    assert not window.enter(1)
+    window.leave(10 * SETTINGS.most, Millis(0), Millis(1), stored=True)
+    assert window.enter(1)
+
+
+def test_what_failed_says_nothing_about_how_fast_storing_goes() -> None:
+    window = SendWindow(SETTINGS)
+    window.enter(500)
+    window.leave(500, Millis(0), Millis(5_000), stored=False)
+    assert (window.size, window.on_its_way) == (SETTINGS.most, 0)
+
+
+def test_one_pause_closes_the_window_once_and_not_for_each_send_that_waited() -> None:
+    window = SendWindow(SETTINGS)
+    for _ in range(100):
+        assert window.enter(1_000)
+    for _ in range(100):
+        window.leave(1_000, Millis(0), Millis(1_000), stored=True)
+    assert window.size == 70_000
+
+
+def test_a_window_that_is_hardly_used_does_not_grow_and_stays_within_its_bounds() -> None:
+    window = SendWindow(SETTINGS)
+    for instant in range(0, 20_000, 1_000):
+        window.enter(1_000)
+        window.leave(1_000, Millis(instant), Millis(instant + 900), stored=True)
+    assert window.size >= SETTINGS.least
+    small = window.size
+    window.enter(small // 4)
+    window.leave(small // 4, Millis(50_000), Millis(50_001), stored=True)
+    assert window.size == small
