@@ -95,6 +95,7 @@ async def serving(
                 GrpcSettings("127.0.0.1:0"),
                 services.queues,
                 services.cluster,
+                services.membership,
                 services.backup,
                 registry,
                 scope,

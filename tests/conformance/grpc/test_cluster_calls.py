@@ -142,6 +142,7 @@ async def test_a_busy_port_is_an_error_that_names_it() -> None:
             GrpcSettings(f"127.0.0.1:{door.server.port}"),
             door.services.queues,
             door.services.cluster,
+            door.services.membership,
             door.services.backup,
             door.registry.__class__(),
             None,  # type: ignore[arg-type]  # it never starts

@@ -50,6 +50,7 @@ async def serving(tls: ServerTls) -> AsyncIterator[str]:
             GrpcSettings("localhost:0", tls),
             services.queues,
             services.cluster,
+            services.membership,
             services.backup,
             Registry(),
             scope,
