@@ -75,6 +75,8 @@ def _run(
     began = datetime.datetime.now().astimezone()
     battery = Battery(new_network, place, console)
     code = 0
+    # Also where SIGINT was ignored, as in the background of a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -45,6 +45,7 @@ class Battery:
     async def run(self, cells: Sequence[Cell], seconds: float) -> None:
         """Begins no cell after ``seconds``; goes through ``cells`` again while time is left. Raises NetworkError,
         ClusterError when no cluster can be started any more."""
+        remove_leftovers(self._out)
         until = time.monotonic() + seconds
         progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[doing]}"),
@@ -122,6 +123,13 @@ class Battery:
         for log in self._folder.glob("*.log"):
             with contextlib.suppress(OSError):
                 shutil.copy(log, place)
+
+
+def remove_leftovers(out: Path) -> None:
+    """What an earlier run left: cells that went wrong, and, if it was killed, a cluster."""
+    kept = [path for fault in FAULTS for path in out.glob(f"[0-9][0-9][0-9]-{fault}-*")]
+    for path in [*kept, *out.glob("cluster-[0-9]*")]:
+        shutil.rmtree(path)
 
 
 def _alike(one: Fault, other: Fault) -> bool:

@@ -6,6 +6,7 @@ It ends when that is closed, so that it never outlives whoever started it.
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -55,10 +56,12 @@ class Carrier:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 async def obey(shape: Callable[[Links], None]) -> None:
-    """In the carrying process: from now on until the input ends."""
+    """In the carrying process: from now on until the input ends, and the process with it."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -66,6 +69,7 @@ async def obey(shape: Callable[[Links], None]) -> None:
     while line := await reader.readline():
         shape(msgspec.json.decode(line, type=Links))
         _say("shaped")
+    os._exit(0)  # what is on its way has nowhere to go
 
 
 def _say(word: str) -> None:
