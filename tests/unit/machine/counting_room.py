@@ -55,6 +55,9 @@ class CountingRoom:
             self.entries.append(place.index)
         return Applied(Total(self.total, place.index, place.at), effects)
 
+    def waits(self, command: bytes | memoryview) -> bool:
+        return False
+
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:
         assert at >= self.time, "time does not go back"
         self.time = at

@@ -43,6 +43,9 @@ class AlarmMachine:
             self.alarm = WallMillis(number)
         return Applied(len(self.told), woken)
 
+    def waits(self, command: bytes | memoryview) -> bool:
+        return False
+
     def advance(self, at: WallMillis) -> tuple[Effect, ...]:
         if self.alarm is None or self.alarm > at:
             return ()

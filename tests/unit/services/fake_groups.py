@@ -88,6 +88,8 @@ class FakeCluster:
         """Raised by the next proposals, which do nothing."""
         self.after: list[BrokerError] = []
         """Raised by the next proposals although they take effect."""
+        self.turns: Callable[[], int] = lambda: 1
+        """Of the event loop, until the next proposal is applied."""
         self.held: asyncio.Event | None = None
         """While it is there and not set, proposals wait for it, and then go on in the order in which they came."""
         self.holding = 0
@@ -229,7 +231,8 @@ class FakeGroups:
             raise DeadlineExceeded("no time left")
         if cluster.before:
             raise cluster.before.pop(0)
-        await asyncio.sleep(0)
+        for _ in range(cluster.turns()):
+            await asyncio.sleep(0)
         if cluster.held is not None:
             cluster.holding += 1
             await cluster.held.wait()

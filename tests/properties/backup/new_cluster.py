@@ -1,0 +1,45 @@
+"""What a backup of a cluster in memory becomes: a new cluster in memory, as a restore would make it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import msgspec
+
+from broker.base.ids import GroupId
+from broker.machine import envelope, holding
+from broker.machine.envelope import Envelope
+from broker.replication.transfer import DUMP, decode_entries
+from broker.services.backup import BackupService, CapturedCluster, CapturedGroup
+from tests.unit.services.fake_groups import FakeCluster
+
+
+async def read(service: BackupService, backup: bytes, group: CapturedGroup, source: str) -> list[bytes]:
+    """All pieces."""
+    pieces: list[bytes] = []
+    number = 0
+    while True:
+        part = await service.read(source, group.group, backup, number)  # type: ignore[arg-type]
+        assert part.mark.index == group.index
+        pieces += part.pieces
+        number += 1
+        if part.last:
+            return pieces
+
+
+async def restored(old: FakeCluster, service: BackupService, captured: CapturedCluster, chance: Random) -> FakeCluster:
+    new = FakeCluster(nodes=len(old.nodes), groups=len(old.groups) - 1)
+    new.clock.now = old.clock.now
+    for group in captured.groups:
+        pieces = await read(service, captured.backup, group, chance.choice(group.sources))
+        take_over(new, group.group, pieces)
+        release = msgspec.Raw(msgspec.msgpack.encode(holding.Release(captured.backup)))
+        new.apply(group.group, envelope.encode(Envelope(new.clock.wall(), holding.ROOM, None, release)))
+    return new
+
+
+def take_over(new: FakeCluster, group: GroupId, pieces: list[bytes]) -> None:
+    new.machines[group].load(piece[1:] for piece in pieces if piece[0] == DUMP)
+    for piece in pieces:
+        if piece[0] != DUMP:
+            new.entries.update(((group, entry.index), entry.data) for entry in decode_entries(piece))
