@@ -85,7 +85,7 @@ class Battery:
         progress.console.print(line_of(outcome), soft_wrap=True, highlight=False)
         if outcome.state != "kept":
             self._keep(run, outcome)
-        if outcome.state != "kept" or fault.spares:
+        if outcome.state != "kept" or fault.changes:
             await self._leave()
 
     async def _cluster_for(self, fault: Fault) -> ZonedCluster:
@@ -97,7 +97,14 @@ class Battery:
         for attempt in range(_FAILED_STARTS):
             self._made += 1
             self._folder = self._out / f"cluster-{self._made}"
-            cluster = ZonedCluster(self._new_network(), self._folder, fault.nodes, fault.volatile, fault.spares)
+            cluster = ZonedCluster(
+                self._new_network(),
+                self._folder,
+                fault.nodes,
+                fault.volatile,
+                fault.spares,
+                fault.replace_dead_after,
+            )
             self._cluster, self._for = cluster, fault
             try:
                 await cluster.start()
@@ -133,4 +140,6 @@ def remove_leftovers(out: Path) -> None:
 
 
 def _alike(one: Fault, other: Fault) -> bool:
-    return (one.nodes, one.volatile, one.spares) == (other.nodes, other.volatile, other.spares)
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("nodes", "volatile", "spares", "replace_dead_after")
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 
 from broker.base.errors import BrokerError
 from broker.client.client import Client
+from broker.client.status import ClusterStatus
 from loadtest.cluster import BrokerProcess, ClusterError
 from loadtest.faults.traffic import Workload
 from loadtest.faults.zones import ZonedCluster, lacks
@@ -93,6 +95,18 @@ class Scene:
             pass
         return missing
 
+    async def until(self, holds: Callable[[ClusterStatus], bool], seconds: float = 60.0) -> None:
+        """Raises ClusterError when it does not in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    with contextlib.suppress(BrokerError):
+                        if holds(await self.client.status()):
+                            return
+                    await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        except TimeoutError:
+            raise ClusterError(f"the cluster was not as it should be within {seconds:g} s") from None
+
     async def _leader_name(self) -> str:
         try:
             return (await self.client.describe_queue(self.workload.queues[0])).leader
@@ -105,7 +119,8 @@ Script = Callable[[Scene], Coroutine[Any, Any, None]]
 
 class Fault(msgspec.Struct, frozen=True):
     """``script`` breaks something and mends it. ``nodes``: of the cluster it needs, in three zones. ``volatile``,
-    ``spares``: as ZonedCluster takes them."""
+    ``spares``, ``replace_dead_after``: as ZonedCluster takes them. ``changes``: afterwards the cluster has other nodes
+    than before."""
 
     name: str
     what: str
@@ -113,6 +128,8 @@ class Fault(msgspec.Struct, frozen=True):
     nodes: int = 3
     volatile: bool = False
     spares: tuple[str, ...] = ()
+    replace_dead_after: float = 300.0
+    changes: bool = False
 
 
 def last_line(node: BrokerProcess) -> str:

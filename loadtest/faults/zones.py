@@ -32,13 +32,20 @@ class ZonedCluster:
     when a node is killed. To be used as ``start`` and, in any case, ``stop``."""
 
     def __init__(
-        self, network: Network, folder: Path, nodes: int, volatile: bool = False, spares: Sequence[str] = ()
+        self,
+        network: Network,
+        folder: Path,
+        nodes: int,
+        volatile: bool = False,
+        spares: Sequence[str] = (),
+        replace_dead_after: float = 300.0,
     ) -> None:
-        """``nodes``: in all, spread evenly over the zones."""
+        """``nodes``: in all, spread evenly over the zones. ``replace_dead_after``: seconds."""
         names = [f"{ZONES[each % len(ZONES)]}-{each // len(ZONES)}" for each in range(nodes)]
         self._network = network
         self._folder = folder
         self._volatile = volatile
+        self._replace_dead_after = replace_dead_after
         self.founders = sorted(names)
         self.places = {name: name.partition("-")[0] for name in sorted([*names, *spares])}
         self.nodes: dict[str, BrokerProcess] = {}
@@ -97,6 +104,19 @@ class ZonedCluster:
             node.start()
         await asyncio.gather(*(wait_ready(node) for node in nodes))
 
+    async def join(self, name: str) -> BrokerProcess:
+        """Starts a spare node on an empty directory, which joins those that run; returns when it is ready."""
+        node = self.nodes[name] = self._process(name, self.addresses)
+        node.start()
+        await wait_ready(node)
+        return node
+
+    async def part_with(self, node: BrokerProcess) -> None:
+        """Ends a node that the cluster has forgotten, and forgets it too; it is a spare then."""
+        await self.kill(node)
+        self.lose_data(node)
+        del self.nodes[node.id]
+
     def pause(self, node: BrokerProcess) -> None:
         self._signal(node, signal.SIGSTOP)
 
@@ -114,13 +134,13 @@ class ZonedCluster:
             raise ClusterError(f"node {node.id} does not run:\n{node.last_words()}")
         os.kill(node.pid, number)
 
-    def _process(self, name: str) -> BrokerProcess:
+    def _process(self, name: str, join: str = "") -> BrokerProcess:
         program = (*PROGRAM, *self._network.arguments(name))
-        return BrokerProcess(self._settings(name), self._folder, program, self._network.prefix(name))
+        return BrokerProcess(self._settings(name, join), self._folder, program, self._network.prefix(name))
 
-    def _settings(self, name: str) -> NodeSettings:
+    def _settings(self, name: str, join: str) -> NodeSettings:
         """Small segments and early snapshots: what takes hours elsewhere is to happen within a minute."""
-        own = self._network.own(name)
+        own, seen = self._network.own(name), self._network.seen(name)
         return NodeSettings(
             node=name,
             zone=self.places[name],
@@ -129,8 +149,12 @@ class ZonedCluster:
             client_listen=f"{own}:{CLIENT_PORT}",
             peer_listen=f"{own}:{PEER_PORT}",
             admin_listen=f"{own}:{ADMIN_PORT}",
+            advertise_client=f"{seen}:{CLIENT_PORT}",
+            advertise_peer=f"{seen}:{PEER_PORT}",
             groups=GROUPS,
-            peers=tuple(self._peer(founder) for founder in self.founders),
+            join=join,
+            peers=() if join else tuple(self._peer(founder) for founder in self.founders),
+            replace_dead_after_ms=round(self._replace_dead_after * 1_000),
             log_format="human",
             segment_bytes=MIB // 4,
             snapshot_after_bytes=4 * MIB,
@@ -154,7 +178,11 @@ def lacks(status: ClusterStatus, nodes: int, replicas: int = 3, lag: int = 200) 
             return f"a leader of group {group.id}"
         if len(group.replicas) < min(replicas, nodes):
             return f"replicas of group {group.id}: it has {len(group.replicas)}"
+        if group.change:
+            return f"the end of a change of group {group.id}: {group.change}"
         for replica in group.replicas:
+            if replica.missing:
+                return f"the replica of group {group.id} on node {replica.node}"
             if replica.lag > lag:
                 return f"entries of group {group.id} on node {replica.node}: it is {replica.lag} behind"
     return ""

@@ -53,6 +53,11 @@ def test_a_whole_cluster_lacks_nothing() -> None:
         (with_node(reachable=False), "a-0"),
         (msgspec.structs.replace(WHOLE, nodes=WHOLE.nodes[:2]), "nodes"),
         (with_group(leader=""), "leader of group 0"),
+        (with_group(change="a-1 joins"), "a-1 joins"),
+        (
+            with_group(replicas=(made(ReplicaStatus, node="a-0", missing=True), replica("b-0"), replica("c-0"))),
+            "on node a-0",
+        ),
         (with_group(replicas=WHOLE.groups[0].replicas[:2]), "replicas of group 0"),
         (with_group(replicas=(*WHOLE.groups[0].replicas[:2], replica("c-0", 5_000))), "5000 behind"),
     ],
