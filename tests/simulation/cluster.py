@@ -34,6 +34,11 @@ class Layout:
         return Bootstrap(self.nodes, self.groups)
 
     @property
+    def spare(self) -> bool:
+        """Whether a replica could be elsewhere than it is."""
+        return len(self.nodes) > len(ZONES)
+
+    @property
     def data_groups(self) -> list[GroupId]:
         return [group.id for group in self.groups if group.id != DIRECTORY_GROUP]
 

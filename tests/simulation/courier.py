@@ -95,6 +95,8 @@ class Roads:
         self._network = network
         self._ends: dict[str, Carrier] = {}
         self._hints: dict[GroupId, str] = {}
+        self.strike: Callable[[str], None] = lambda name: None
+        """Told of a leader that is about to change who votes."""
 
     def join(self, end: Carrier) -> None:
         self._ends[end.name] = end

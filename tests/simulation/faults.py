@@ -64,6 +64,8 @@ class Rates(msgspec.Struct, frozen=True):
     """A machine loses its disk with all that is on it; never a second one before the first is made good."""
     zone_cut_every: int | None = None
     """A zone is cut off, or all its machines lose their power."""
+    strikes: float = 0.0
+    """How often something happens to those who take part in a change of membership, just as it begins."""
     leap_at: int | None = None
     """The instant (not a mean) at which all wall clocks go on by LEAP at once, as after a long sleep."""
 
@@ -107,6 +109,7 @@ def draw(chance: Random) -> Rates:
         transfer_every=sometimes(0.2, 2, 5),
         lost_disk_every=sometimes(0.35, 2, 6),
         zone_cut_every=sometimes(0.25, 3, 8),
+        strikes=chance.choice((0.0, 0.0, 0.2, 0.6)),
         leap_at=sometimes(0.15, 3, 6),
     )
 
@@ -278,6 +281,29 @@ class FaultSchedule:
         for source, target in pairs:
             self._network.block(source, target)
         self._world.after(int(chance.expovariate(1.0) * self._rates.partition_for) + 1, self._mend, pairs)
+
+    def strike(self, name: str) -> None:
+        """``name`` is about to change the membership of a group that it leads."""
+        chance = self._chance
+        if self._healed or chance.random() >= self._rates.strikes:
+            return
+        (leader,) = [node for node in self._nodes if node.name == name]
+        if chance.random() < 0.5:
+            self._world.counts["fault: split at a change"] += 1
+            self._split()
+        else:
+            self._world.counts["fault: crash at a change"] += 1
+            leader.crash_in_disk(chance.randrange(0, 8), power_lost=chance.random() < 0.5)
+
+    def _split(self) -> None:
+        """Everybody is on one side or the other."""
+        here = {node.name for node in self._nodes if self._chance.random() < 0.5}
+        there = [node.name for node in self._nodes if node.name not in here]
+        pairs = [(a, b) for a in sorted(here) for b in there]
+        pairs += [(b, a) for a, b in pairs]
+        for source, target in pairs:
+            self._network.block(source, target)
+        self._world.after(int(self._chance.expovariate(1.0) * self._rates.partition_for) + 1, self._mend, pairs)
 
     def _lose_disk(self, tries: int = 20) -> None:
         """As soon as nothing is missing anywhere: at most one disk may be lost at a time."""

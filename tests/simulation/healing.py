@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, NotLeader
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
 from broker.base.instants import Millis
 from broker.domain.directory import commands, healing
@@ -28,6 +28,7 @@ from tests.simulation.network import Network
 from tests.simulation.world import MILLISECOND
 
 _REPORTS_COME_WITHIN = 100 * MILLISECOND
+_TRY_AGAIN_AFTER = 5 * MILLISECOND
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -177,13 +178,18 @@ class Healer:
                 self._order(node, lambda there: _drop_if_asked_for(there, self._roads, group))
             case healing.Reconfigure(leader=leader, voters=voters, learners=learners):
                 target = Membership(voters, (), learners)
-                self._order(leader, lambda there: there.handle(inputs.Reconfigure(group, target)))
+                self._order(leader, lambda there: self._reconfigure(there, group, target))
             case healing.HandOver(leader=leader, to=to):
                 self._order(leader, lambda there: there.handle(inputs.Transfer(group, to)))
             case healing.End(replicas=replicas):
                 self._tell_directory(commands.EndChange(group, replicas))
             case healing.Formed():
                 self._tell_directory(commands.GroupFormed(group))
+
+    def _reconfigure(self, leader: Healed, group: GroupId, target: Membership) -> None:
+        self._roads.strike(leader.name)
+        if leader.up:
+            leader.handle(inputs.Reconfigure(group, target))
 
     def _order(self, node: NodeId, act: Callable[[Any], None]) -> None:
         def there(ordered: Carrier, answer: Reply) -> None:
@@ -202,12 +208,20 @@ class Healer:
         self._roads.world.counts[f"healing: {what}"] += 1
 
 
-def _ask_directory(node: Carrier, roads: Roads, told: Reply) -> None:
+def _ask_directory(node: Carrier, roads: Roads, told: Reply, tries: int = 10) -> None:
+    """Again, as long as those who are asked do not lead it."""
+
+    def once(topology: Any, error: BrokerError | None) -> None:
+        if isinstance(error, NotLeader) and tries > 1:
+            node.work(_TRY_AGAIN_AFTER, _ask_directory, node, roads, told, tries - 1)
+        else:
+            told(topology, error)
+
     def asking(leader: Carrier, answer: Reply) -> None:
         question = commands.Topology()
         leader.query(DIRECTORY_GROUP, DIRECTORY, question, lambda given: answer(given.reply, given.error))
 
-    roads.ask(node, DIRECTORY_GROUP, asking, told)
+    roads.ask(node, DIRECTORY_GROUP, asking, once)
 
 
 def _if_so(

@@ -39,6 +39,9 @@ class Load(msgspec.Struct, frozen=True):
     replacing: bool = False
     """A dead-letter queue is deleted, and made again under its name."""
     updates: bool = False
+    moving: bool = False
+    """Replicas are moved on request."""
+    draining: bool = False
     leaps: bool = False
     """Clocks will go on by minutes at once."""
 
@@ -62,6 +65,8 @@ def draw(chance: Random, leaps: bool) -> Load:
         exchanges=chance.random() < 0.25,
         replacing=chance.random() < 0.2,
         updates=chance.random() < 0.25,
+        moving=chance.random() < 0.6,
+        draining=chance.random() < 0.4,
         leaps=leaps,
     )
 

@@ -30,20 +30,20 @@ TURMOIL = faults.Rates(
 CALM = faults.Rates(reply_loss=0.1, request_duplication=0.1)
 
 
-def under(rates: faults.Rates, load: Load | None = None) -> Callable[[Plan], Plan]:
-    """``load`` None: as each seed draws it."""
+def under(rates: faults.Rates, load: Load | None = None, nodes: tuple[str, ...] = ()) -> Callable[[Plan], Plan]:
+    """``load`` and ``nodes`` not given: as each seed draws them."""
 
     def adjusted(plan: Plan) -> Plan:
-        return msgspec.structs.replace(plan, rates=rates, load=plan.load if load is None else load)
+        return msgspec.structs.replace(plan, rates=rates, load=load or plan.load, nodes=nodes or plan.nodes)
 
     return adjusted
 
 
-def findings(rates: faults.Rates, wanted: set[str], load: Load | None = None) -> set[str]:
+def findings(rates: faults.Rates, wanted: set[str], load: Load | None = None, nodes: tuple[str, ...] = ()) -> set[str]:
     """The checkers that broken seeds broke, up to the first wanted one."""
     found: set[str] = set()
     for seed in range(MAX_SEEDS):
-        outcome = run_seed(seed, DURATION, adjust=under(rates, load))
+        outcome = run_seed(seed, DURATION, adjust=under(rates, load, nodes))
         if outcome.checker:
             found.add(outcome.checker)
         if outcome.checker in wanted:

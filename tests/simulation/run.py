@@ -134,6 +134,7 @@ class Simulation:
             self.court.log_time.true_time = lambda: EPOCH + clock.leaped + world.now // MILLISECOND
         for node in self.nodes:
             node.died = self.faults.died
+        roads.strike = self.faults.strike
         self._groups = [group.id for group in layout.groups]
 
     def run(self) -> None:

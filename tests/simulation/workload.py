@@ -10,6 +10,7 @@ from tests.simulation.cluster import Layout
 from tests.simulation.consuming import Consuming
 from tests.simulation.court import DIRECTORY, Court
 from tests.simulation.load import Load, plan_queues
+from tests.simulation.moving import Moving
 from tests.simulation.producing import Producing
 from tests.simulation.scene import Scene
 from tests.simulation.watching import Watching
@@ -25,6 +26,7 @@ class Workload:
         self._watching = Watching(self.scene)
         self._consuming = Consuming(self.scene, self._producing, self._watching)
         self._administering = Administering(self.scene)
+        self._moving = Moving(self.scene)
 
     def begin(self) -> None:
         self._spread([self._open()])
@@ -59,7 +61,11 @@ class Workload:
         stories += [self._consuming.consume() for _ in range(load.consumers)]
         stories += [self._watching.count() for _ in range(load.counters)]
         stories += [self._watching.find(), self._administering.purge()]
-        return [*stories, self._administering.update()] if load.updates else stories
+        stories += [self._administering.update()] if load.updates else []
+        if self._layout.spare:
+            stories += [self._moving.move()] if load.moving else []
+            stories += [self._moving.drain()] if load.draining else []
+        return stories
 
     def _about_dead_letters(self, name: str) -> list[Story]:
         load = self.scene.load
