@@ -78,6 +78,7 @@ class Frontage:
         await self._server.start()
         self._errands.start(self._services.controller.run(), name="controller")
         self._errands.start(self._services.healer.run(), name="healer")
+        self._errands.start(self._services.stepping_back.run(), name="step back")
         self._services.courier.start(self._errands)
 
     async def hand_over(self, time: Millis) -> HandedOver:

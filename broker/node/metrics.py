@@ -15,6 +15,7 @@ from broker.domain.queues.questions import AllQueues
 from broker.node.replicas import Replicas
 from broker.replication.groups import Groups
 from broker.services.striping import added
+from broker.storage.damage import KINDS
 from broker.telemetry.metrics import Reading, Registry
 
 _GROUP_GAUGES = {
@@ -130,6 +131,24 @@ def _register_node(registry: Registry, replicas: Replicas) -> None:
 
     registry.gauges(
         "broker_storage_bytes", "Bytes of the write-ahead log, by kind, and free on its disk.", ("kind",), storage
+    )
+    registry.counters(
+        "broker_storage_damage",
+        "Pieces of damaged data found since the start, by kind.",
+        ("kind",),
+        lambda: [((kind,), store.damage_counts.get(kind, 0)) for kind in KINDS],
+    )
+    registry.gauges(
+        "broker_storage_damaged_groups",
+        "Groups of which the replica here is damaged and not replaced yet.",
+        (),
+        lambda: [((), len(store.damaged))],
+    )
+    registry.gauges(
+        "broker_disk_state",
+        "1 where the disk is slow, full (below its reserve) or stuck (no room for the log).",
+        ("state",),
+        lambda: [((state,), float(holds)) for state, holds in engine.disk.states.items()],
     )
     # Registered after the reading that feeds it: they are read in this order.
     synced = registry.histogram("broker_fsync_seconds", "Time of a sync of the write-ahead log.")

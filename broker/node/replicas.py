@@ -25,6 +25,9 @@ from broker.node.memory import Memory
 from broker.node.settings import NodeSettings
 from broker.raft.types import RaftConfig
 from broker.replication import inputs
+from broker.replication.disk_duty import DiskSettings
+from broker.replication.disk_room import ReserveSettings
+from broker.replication.disk_watch import DiskWatchSettings
 from broker.replication.engine import Engine, EngineSettings
 from broker.replication.local_groups import LocalGroups
 from broker.replication.node_core import NodeCore
@@ -79,7 +82,7 @@ class Replicas:
         me = NodeId(settings.node)
         storage = StorageSettings(segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes)
         disk = SystemDisk(Path(settings.data_dir), microseconds)
-        self.store = Store(disk, storage, node=me, cluster=settings.cluster)
+        self.store = Store(disk, storage, node=me, cluster=settings.cluster, keep_damaged=True)
         self._memory = Memory(disk, me, lambda: uuid.uuid4().hex, fail)
         self.known = self._memory.topology or founding_topology(settings)
         """The cluster as it was last seen, or as it is to be founded."""
@@ -177,7 +180,13 @@ def _replica_settings(settings: NodeSettings) -> ReplicaSettings:
 
 
 def _engine_settings(settings: NodeSettings) -> EngineSettings:
-    return EngineSettings(fsync=settings.fsync, transfer_bytes_per_second=settings.transfer_bytes_per_second)
+    reserve = ReserveSettings(settings.disk_reserve_percent, settings.disk_reserve_bytes)
+    watch = DiskWatchSettings(slow=Millis(settings.disk_slow_ms), well=Millis(settings.disk_slow_ms // 2))
+    return EngineSettings(
+        fsync=settings.fsync,
+        transfer_bytes_per_second=settings.transfer_bytes_per_second,
+        disk=DiskSettings(reserve, watch),
+    )
 
 
 def _mesh_settings(settings: NodeSettings) -> MeshSettings:

@@ -60,6 +60,11 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_bytes: int = 64 * 1024 * 1024
     snapshot_after_bytes: int = 64 * 1024 * 1024
     snapshot_after_entries: int = 50_000
+    disk_reserve_percent: int = 5
+    disk_reserve_bytes: int = 0
+    """With less than so much of its file system free, or less than so many bytes, the node takes no more messages."""
+    disk_slow_ms: int = 100
+    """A disk whose syncs take so long again and again does not lead while others can."""
     transfer_bytes_per_second: int = 16 * 1024 * 1024
     """How fast a snapshot travels to a node that was away for long."""
     heartbeat_ms: int = 100
@@ -164,6 +169,7 @@ def _check(settings: NodeSettings) -> None:
             f"send_target_ms is {settings.send_target_ms} and client_connections {settings.client_connections}; both "
             "must be 1 or more"
         )
+    _check_disk(settings)
     tls = (settings.tls_certificate, settings.tls_key, settings.tls_ca)
     if any(tls) and not all(tls):
         raise InvalidArgument("tls_certificate, tls_key and tls_ca belong together: set all three or none")
@@ -172,6 +178,15 @@ def _check(settings: NodeSettings) -> None:
             f"heartbeat_ms is {settings.heartbeat_ms}; it must be 20 to a third of election_timeout_ms "
             f"({settings.election_timeout_ms})"
         )
+
+
+def _check_disk(settings: NodeSettings) -> None:
+    if not 0 <= settings.disk_reserve_percent <= 90:
+        raise InvalidArgument(f"disk_reserve_percent is {settings.disk_reserve_percent}; it must be 0-90")
+    if settings.disk_reserve_bytes < 0:
+        raise InvalidArgument(f"disk_reserve_bytes is {settings.disk_reserve_bytes}; it must be 0 or more")
+    if settings.disk_slow_ms < 2:
+        raise InvalidArgument(f"disk_slow_ms is {settings.disk_slow_ms}; it must be 2 or more")
 
 
 def _toml(value: Any) -> str:

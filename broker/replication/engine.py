@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import DiskFull, NotLeader, Unavailable
+from broker.base.errors import DataCorrupt, DiskFull, NotLeader, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Clock, Instant, Millis, earliest
 from broker.base.trouble import Trouble
@@ -24,6 +24,8 @@ from broker.replication import frames, inputs
 from broker.replication.callers import CallerLimits, Callers
 from broker.replication.calls import Calls, Limits
 from broker.replication.cluster_clock import ClusterClock
+from broker.replication.disk_duty import DiskDuty, DiskSettings
+from broker.replication.housekeeping import ROOM_PATIENCE_SECONDS, CompactionSettings, Housekeeping
 from broker.replication.leader_watch import LeaderWatch
 from broker.replication.node_core import NodeCore
 from broker.replication.saying import Saying
@@ -45,9 +47,8 @@ class EngineSettings(msgspec.Struct, frozen=True):
     """Of what is worked on for other nodes."""
     transfer_bytes_per_second: int = 16 * 1024 * 1024
     """Of a snapshot to a follower."""
-    compaction_step_bytes: int = 1024 * 1024
-    compaction_pause: Millis = Millis(20)
-    compaction_interval: Millis = Millis(2_000)
+    disk: DiskSettings = DiskSettings()
+    compaction: CompactionSettings = CompactionSettings()
 
 
 class Transport(Protocol):
@@ -89,7 +90,8 @@ class Engine:
         self.trouble = trouble or Trouble()
         self.counts = EngineCounts()
         self.room = WaitingRoom()
-        self.calls = Calls(scope, self._soon, settings.calls)
+        self.calls = Calls(scope, self.soon, settings.calls)
+        self.disk = DiskDuty(store, core.me, settings.disk, self.trouble)
         self.snapshots = Snapshots(self, store, scope, settings.transfer_bytes_per_second)
         self._store = store
         self._scope = scope
@@ -110,13 +112,13 @@ class Engine:
         self._elected: set[GroupId] = set()
         """Groups that this node was elected to lead, until it is ready to."""
         self._sync_waiters: list[asyncio.Future[None]] = []
-        self._preparing = False
+        self._housekeeping = Housekeeping(self, store, self.disk, self.calls, self.clock, scope, settings.compaction)
         self._closed = False
 
     def start(self, transport: Transport) -> None:
         self._transport = transport
-        self._scope.start(self._compact(), name="compaction")
-        self._soon()
+        self._housekeeping.start()
+        self.soon()
 
     async def close(self) -> None:
         """Nothing is sent or written after this; callers still waiting are told to retry."""
@@ -142,7 +144,7 @@ class Engine:
         if size and self.core.writing:
             self._gather()
         else:
-            self._soon()
+            self.soon()
         try:
             return await future
         finally:
@@ -152,7 +154,7 @@ class Engine:
         """Raises NotLeader, Overloaded."""
         token, future = self._callers.poll()
         self.room.wait((group, key), token, Millis(self.clock.monotonic() + timeout))
-        self._soon()
+        self.soon()
         try:
             return bool(await future)
         finally:
@@ -175,9 +177,14 @@ class Engine:
         self._store.drop_group(group)
         await self.synced()
 
+    def damage_found(self, group: GroupId, error: DataCorrupt) -> None:
+        """Whoever comes upon damaged data of a group says so here."""
+        self.core.damage_found(group, error, self.instant())
+        self.soon()
+
     def handle(self, happened: inputs.Input) -> None:
         self.core.handle(happened, self.instant())
-        self._soon()
+        self.soon()
 
     def connected(self) -> frozenset[NodeId]:
         return frozenset() if self._transport is None else self._transport.connected()
@@ -197,7 +204,7 @@ class Engine:
             self.clock.heard(peer, frame.clock)
         if frame.messages:
             self.core.handle(inputs.FrameArrived(peer, frame.messages), self.instant())
-            self._soon()
+            self.soon()
         if frame.calls or frame.replies or frame.cancels:
             self.calls.arrived(peer, frame)
 
@@ -217,7 +224,7 @@ class Engine:
 
     # --- the turn
 
-    def _soon(self) -> None:
+    def soon(self) -> None:
         if not self._scheduled and not self._closed:
             self._scheduled = True
             self._loop.call_soon(self._guarded, self._turn)
@@ -226,7 +233,7 @@ class Engine:
         """A proposal that comes while a batch is on its way to the disk gains nothing from a turn of its own: the next
         batch takes it along. A slow disk does not hold it up for long."""
         if not self._scheduled and self._gathering is None:
-            self._gathering = self._loop.call_later(GATHERING_SECONDS, self._soon)
+            self._gathering = self._loop.call_later(GATHERING_SECONDS, self.soon)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """A defect in what all groups share: going on could acknowledge what is not so."""
@@ -254,19 +261,20 @@ class Engine:
         self._send(turn.frames)
         if turn.batch is not None:
             self.counts.batches += 1
-            self._writer.write(turn.batch)
+            self._write(turn.batch)
         for answer in turn.answers:
             self._answer(answer)
         for group, change in turn.role_changes:
             self._role_changed(group, change)
         for group, effect in turn.effects:
             self._carry_out(group, effect)
+        self.disk.report(turn.damage)
         for job in turn.jobs:
             self.snapshots.start(job)
         if self._elected:
             self._tell_ready_leaders()
         if turn.again:
-            self._soon()
+            self.soon()
         self._arm()
 
     def _send(self, messages: dict[NodeId, list[Any]]) -> None:
@@ -279,24 +287,32 @@ class Engine:
     def _committed(self, batch: Batch, error: BaseException | None) -> None:
         if self._closed:
             return
+        if isinstance(error, DiskFull):
+            self.disk.refused(error)
+            self._loop.call_later(ROOM_PATIENCE_SECONDS, self._write, batch)
+            return
         if error is not None:
             self._fail("the write-ahead log cannot be written", error)
             return
+        self.disk.written(batch, self.clock.monotonic())
         self.handle(inputs.Synced(batch.number))
-        if self._store.wants_spare and not self._preparing:
-            self._preparing = True
-            self._scope.start(self._prepare_spare(), name="prepare a segment")
+        self._housekeeping.prepare_spare()
         waiters, self._sync_waiters = self._sync_waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def _write(self, batch: Batch) -> None:
+        if not self._closed:
+            self.disk.writing(self.clock.monotonic())
+            self._writer.write(batch)
 
     async def synced(self) -> None:
         """Until what is staged now is on disk: after the batch under way, if any, comes the one that has it."""
         for _ in range(2 if self.core.writing else 1):
             future: asyncio.Future[None] = self._loop.create_future()
             self._sync_waiters.append(future)
-            self._soon()
+            self.soon()
             await future
 
     def _arm(self) -> None:
@@ -319,7 +335,7 @@ class Engine:
         for token in self.room.wake(at.now):
             self._callers.answer(token, False)
         self._callers.wake(at.now)
-        self._soon()
+        self.soon()
 
     # --- outcomes
 
@@ -350,22 +366,3 @@ class Engine:
         for group in [group for group in self._elected if self.core.replicas[group].leads]:
             self._elected.discard(group)
             self._leaders.tell(group)
-
-    # --- housekeeping
-
-    async def _prepare_spare(self) -> None:
-        """Zeros for the next segment, beside the commits: filling one takes as long as many commits."""
-        try:
-            await self._loop.run_in_executor(None, self._store.prepare_spare)
-        except (DiskFull, OSError) as error:
-            _log.warning("no segment could be prepared", reason=str(error))
-        finally:
-            self._preparing = False
-
-    async def _compact(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.compaction_interval / 1000)
-            while self._store.compaction_step(self._settings.compaction_step_bytes):
-                self._soon()
-                await asyncio.sleep(self._settings.compaction_pause / 1000)
-            self._soon()

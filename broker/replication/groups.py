@@ -81,8 +81,15 @@ class Groups(Protocol):
     def read_entry(self, group: GroupId, index: Index) -> bytes | None:
         """Data of an applied entry, or None when it was dropped because nothing refers to it any more.
 
-        Raises DataCorrupt.
+        Raises NotLeader when this node has no replica of the group (any more): what was damaged has just ended.
         """
+
+    def expect_room(self, group: GroupId) -> None:
+        """For more messages, on this disk and those of the others. Raises DiskFull: nothing may be sent."""
+
+    @property
+    def fit_to_lead(self) -> bool:
+        """Whether this node's disk is fast enough, and has room, to lead where another could."""
 
     async def woken(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
         """Wait until the machine of a group led here emits Wake(key). First come, first woken, one per free message.

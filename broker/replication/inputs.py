@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, DataCorrupt
 from broker.base.ids import GroupId, Index, NodeId
 from broker.machine.contract import Effect
 from broker.raft.messages import Message
@@ -153,7 +153,7 @@ class Turn(msgspec.Struct):
 
     ``frames`` go out first, before ``batch`` is written: followers sync while this node does. At most one batch is
     under way at a time; while it is, further writes gather for the next one. ``again``: more work waits, take another
-    turn soon.
+    turn soon. ``damage``: replicas that ended because what the disk has of them is damaged.
     """
 
     frames: dict[NodeId, list[tuple[GroupId, Message]]]
@@ -163,3 +163,4 @@ class Turn(msgspec.Struct):
     role_changes: list[tuple[GroupId, RoleChange]]
     jobs: list[SnapshotJob | SendSnapshot]
     again: bool
+    damage: list[tuple[GroupId, DataCorrupt]] = []

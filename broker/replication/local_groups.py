@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from broker.aio.system_clock import microseconds
-from broker.base.errors import BackupExpired, DeadlineExceeded, Unavailable
+from broker.base.errors import BackupExpired, DataCorrupt, DeadlineExceeded, Unavailable
 from broker.base.ids import GroupId, Index, NodeId
 from broker.base.instants import Clock, Millis
 from broker.machine import envelope
@@ -64,8 +64,19 @@ class LocalGroups:
     def read_entry(self, group: GroupId, index: Index) -> bytes | None:
         if group not in self._engine.core.replicas:
             raise self._engine.core.not_leader(group)
-        entry = self._store.read_one(group, index)
+        try:
+            entry = self._store.read_one(group, index)
+        except DataCorrupt as error:
+            self._engine.damage_found(group, error)
+            raise self._engine.core.not_leader(group) from error
         return None if entry is None else entry.data
+
+    def expect_room(self, group: GroupId) -> None:
+        self._engine.disk.expect_room(group, self._leading(group).raft.membership.voters)
+
+    @property
+    def fit_to_lead(self) -> bool:
+        return self._engine.disk.fit_to_lead
 
     async def woken(self, group: GroupId, key: tuple[str, int], timeout: Millis) -> bool:
         self._leading(group)

@@ -7,9 +7,10 @@ waits at a gate, and a gate opens when the batch that was sealed with it, and al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-from broker.base.errors import NotLeader
+from broker.base.errors import DataCorrupt, NotLeader
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.base.instants import Instant, Millis
 from broker.machine.replicated import ReplicatedMachine
@@ -67,7 +68,20 @@ class NodeCore:
         }
 
     def open_group(self, group: GroupId, founders: Iterable[NodeId], at: Instant) -> None:
-        """Start this node's replica from disk; ``founders`` are the voters of a group that has never been here."""
+        """Start this node's replica from disk; ``founders`` are the voters of a group that has never been here.
+
+        What turns out to be damaged is not opened. Raises DataCorrupt when that is known already: such a replica has
+        forgotten what it promised, and must be dropped before it begins anew.
+        """
+        damaged = self._store.damaged.get(group)
+        if damaged:
+            raise DataCorrupt(f"the replica of group {group} on {self.me} is damaged: {damaged[0]}")
+        try:
+            self._open(group, founders, at)
+        except DataCorrupt as error:
+            self.damage_found(group, error, at)
+
+    def _open(self, group: GroupId, founders: Iterable[NodeId], at: Instant) -> None:
         recovered = self._store.recovered(group)
         fresh = SnapshotMark(Index(0), Term(0), Membership(tuple(sorted(founders))))
         mark = fresh if recovered is None or recovered.mark is None else recovered.mark
@@ -101,6 +115,13 @@ class NodeCore:
         self._deadlines.pop(group, None)
         self._snapshots_due.pop(group, None)
 
+    def damage_found(self, group: GroupId, error: DataCorrupt, at: Instant) -> None:
+        """What the disk has of the group is not what was written. The replica ends before it says another word."""
+        if group not in self._store.damaged:
+            self.close_group(group, at)
+            self._store.condemn(group, error)
+            self._out.damage.append((group, error))
+
     def not_leader(self, group: GroupId) -> NotLeader:
         """What a caller is told who asks this node for a group that it does not lead."""
         replica = self.replicas.get(group)
@@ -118,7 +139,8 @@ class NodeCore:
     def wake(self, at: Instant) -> None:
         for group, deadline in list(self._deadlines.items()):
             if deadline <= at.now:
-                self.replicas[group].wake(at, self._touch(group))
+                with self._watching(group, at):
+                    self.replicas[group].wake(at, self._touch(group))
 
     @property
     def writing(self) -> bool:
@@ -136,7 +158,12 @@ class NodeCore:
         while out.dirty:
             group = out.dirty.pop()
             self._touched.add(group)
-            if self.replicas[group].flush(at, out):
+            try:
+                more = self.replicas[group].flush(at, out)
+            except DataCorrupt as error:
+                self.damage_found(group, error, at)
+                continue
+            if more:
                 out.dirty.discard(group)
                 waiting.add(group)
         self._begin_snapshot(out)
@@ -149,6 +176,7 @@ class NodeCore:
             role_changes=out.role_changes,
             jobs=out.jobs,
             again=bool(waiting),
+            damage=out.damage,
         )
         fresh = Outbox()
         fresh.gate = out.gate
@@ -199,6 +227,14 @@ class NodeCore:
         self._out.dirty.add(group)
         return self._out
 
+    @contextmanager
+    def _watching(self, group: GroupId, at: Instant) -> Iterator[None]:
+        """A replica at work, which may come upon damage."""
+        try:
+            yield
+        except DataCorrupt as error:
+            self.damage_found(group, error, at)
+
     def _frame_arrived(self, frame: inputs.FrameArrived, at: Instant) -> None:
         for group, message in frame.messages:
             self._tell(group, events.Received(frame.peer, message), at)
@@ -216,12 +252,13 @@ class NodeCore:
         if replica is None:
             self._out.fail(query.token, self.not_leader(query.group))
         else:
-            replica.query(query, at, self._touch(query.group))
+            with self._watching(query.group, at):
+                replica.query(query, at, self._touch(query.group))
 
     def _peer_lost(self, lost: inputs.PeerLost, at: Instant) -> None:
         event = events.PeerClosed(lost.peer) if lost.closed else events.PeerUnreachable(lost.peer)
-        for group, replica in self.replicas.items():
-            replica.handle(event, at, self._touch(group))
+        for group in list(self.replicas):
+            self._tell(group, event, at)
 
     def _synced(self, synced: inputs.Synced, at: Instant) -> None:
         if self._under_way is None or self._under_way.number != synced.number:
@@ -231,9 +268,11 @@ class NodeCore:
         for group, addressed in gate.messages:
             self._out.send(group, [addressed])
         for group, (index, term) in gate.persisted.items():
-            self.replicas[group].handle(events.Persisted(index, term), at, self._touch(group))
+            self._tell(group, events.Persisted(index, term), at)
         for group, mark in gate.installs:
-            self.replicas[group].snapshot_installed(mark, at, self._touch(group))
+            if group in self.replicas:
+                with self._watching(group, at):
+                    self.replicas[group].snapshot_installed(mark, at, self._touch(group))
 
     def _snapshot_written(self, written: inputs.SnapshotWritten, at: Instant) -> None:
         group = written.job.group
@@ -241,7 +280,8 @@ class NodeCore:
         if replica is None:
             self._store.discard_snapshot(group, written.name)
         else:
-            replica.snapshot_written(written.job, written.name, written.live, at, self._touch(group))
+            with self._watching(group, at):
+                replica.snapshot_written(written.job, written.name, written.live, at, self._touch(group))
 
     def _snapshot_abandoned(self, abandoned: inputs.SnapshotAbandoned, at: Instant) -> None:  # noqa: ARG002
         replica = self._snapshot_ended(abandoned.group)
@@ -277,4 +317,7 @@ class NodeCore:
         """The replica may have been closed meanwhile."""
         replica = self.replicas.get(group)
         if replica is not None:
-            replica.handle(event, at, self._touch(group))
+            try:
+                replica.handle(event, at, self._touch(group))
+            except DataCorrupt as error:
+                self.damage_found(group, error, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, DataCorrupt
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.machine.contract import Effect
 from broker.raft.messages import Addressed, Message
@@ -42,6 +42,7 @@ class Outbox:
         self.role_changes: list[tuple[GroupId, RoleChange]] = []
         self.jobs: list[SnapshotJob | SendSnapshot] = []
         self.snapshots_due: list[GroupId] = []
+        self.damage: list[tuple[GroupId, DataCorrupt]] = []
         self.dirty: set[GroupId] = set()
         """Groups with something to propose or apply before the turn ends."""
 

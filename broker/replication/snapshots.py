@@ -8,16 +8,20 @@ from typing import Protocol
 
 from broker.aio.system_clock import microseconds
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, Unavailable
-from broker.base.ids import Index, NodeId
+from broker.base.errors import BrokerError, DataCorrupt, Unavailable
+from broker.base.ids import GroupId, Index, NodeId
 from broker.replication import inputs, transfer
 from broker.replication.captures import Capture, CapturedPart
+from broker.storage.damage import Damaged
 from broker.storage.store import Store
 from broker.telemetry import logs
 
 _log = logs.get(__name__)
 _SYNC_EVERY = 1024 * 1024
 """Bytes of received entries staged before the disk must have confirmed them: bounds the memory of a transfer."""
+
+_RETRY_SECONDS = 5.0
+"""After a snapshot that could not be written, for want of room, say. Beginning one is work for the whole node."""
 
 _REST = 9
 """After each piece that it sends, a transfer rests so many times as long as the piece took to make: who catches up can
@@ -28,6 +32,8 @@ class Host(Protocol):
     """What snapshot work needs of the engine."""
 
     def handle(self, happened: inputs.Input) -> None: ...
+
+    def damage_found(self, group: GroupId, error: DataCorrupt) -> None: ...
 
     async def synced(self) -> None: ...
 
@@ -100,6 +106,7 @@ class Snapshots:
             name, live = await asyncio.get_running_loop().run_in_executor(None, write)
         except (BrokerError, OSError) as error:
             _log.error("snapshot not written", group=job.group, reason=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
             self._host.handle(inputs.SnapshotAbandoned(job.group))
             return
         self.written += 1
@@ -119,6 +126,8 @@ class Snapshots:
             header = transfer.encode_header(transfer.SnapshotHeader(job.group, job.mark))
             await self._host.send_bulk(job.peer, header, pieces())
             ok = True
+        except Damaged as error:
+            self._host.damage_found(job.group, error)
         except (BrokerError, OSError) as error:
             _log.warning("snapshot not sent", group=job.group, peer=job.peer, reason=str(error))
         self.sent += ok

@@ -24,6 +24,7 @@ from broker.services.membership import MembershipService
 from broker.services.orders import Orders
 from broker.services.queues import QueueService
 from broker.services.request_ids import RequestIds
+from broker.services.stepping_back import SteppingBack
 from broker.services.targets import Targets
 from broker.services.topology import Topology
 from broker.telemetry.metrics import Registry
@@ -49,6 +50,7 @@ class Services(msgspec.Struct, frozen=True):
     membership: MembershipService
     controller: Controller
     healer: Healer
+    stepping_back: SteppingBack
     topology: Topology
     courier: Courier
     backup: BackupService
@@ -99,6 +101,7 @@ def assemble(
         membership=MembershipService(directory, locator, topology, healer, orders),
         controller=controller,
         healer=healer,
+        stepping_back=SteppingBack(groups, cluster_service.hand_over, pause),
         topology=topology,
         courier=courier,
         backup=BackupService(groups, locator, directory, random_bytes),

@@ -45,12 +45,13 @@ class Sending:
         self._groups = groups
 
     async def send(self, group: GroupId, wanted: SendRequest, deadline: Millis) -> SendAnswer:
-        """Raises QueueNotFound and what proposing raises."""
+        """Raises QueueNotFound, DiskFull and what proposing raises."""
         groups = self._groups
         described = describe(groups, group, wanted.queue)
         command, refused = judge(wanted.packed, described, groups.clock.wall())
         if command is None:
             return SendAnswer(group, 0, 0, WallMillis(0), refused)
+        groups.expect_room(group)
         remaining = Millis(deadline - groups.clock.monotonic())
         reply = accepted_as(Sent, await groups.propose(group, ROOM, command, remaining, wanted.request))
         must_answer(reply, command)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from broker.raft.types import Entry
 from broker.storage import layout, segment
 from broker.storage.books import Books, SegmentBook, sorted_segments
-from broker.storage.damage import LOG, corrupt
+from broker.storage.damage import LOG, Damaged, corrupt
 from broker.storage.locations import OFFSET_BITS
 from broker.storage.reader import Reader
 from broker.storage.segment import BLOCK_HEADER_BYTES, Damage
@@ -137,13 +137,16 @@ class Compaction:
 
     def _live_of_next_block(self, victim: SegmentBook) -> Iterator[tuple[Kind, Entry, int]]:
         path = layout.segment_path(victim.number)
-        file = self._reader.file(victim.number)
         start = self._offset
-        head = file.read_at(BLOCK_HEADER_BYTES, start)
-        header = segment.decode_block_header(head, 0, self._magic, victim.number)
-        if header is None:
-            raise _BadFraming
-        raw = file.read_at(header.length, start + BLOCK_HEADER_BYTES)
+        try:
+            file = self._reader.file(victim.number)
+            head = file.read_at(BLOCK_HEADER_BYTES, start)
+            header = segment.decode_block_header(head, 0, self._magic, victim.number)
+            if header is None:
+                raise _BadFraming
+            raw = file.read_at(header.length, start + BLOCK_HEADER_BYTES)
+        except (Damaged, FileNotFoundError):
+            raise _BadFraming from None
         start += BLOCK_HEADER_BYTES
         base = (victim.number << OFFSET_BITS) + start
         groups = self._books.groups

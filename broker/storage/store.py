@@ -53,7 +53,7 @@ class Store:
     def __init__(
         self, disk: Disk, settings: StorageSettings, *, node: NodeId, cluster: str, keep_damaged: bool = False
     ) -> None:
-        self._disk = disk
+        self.disk = disk
         self._settings = settings
         self._lock = disk.lock(layout.LOCK)
         try:
@@ -76,26 +76,26 @@ class Store:
 
     def _open(self, cluster: str, node: NodeId) -> None:
         magic = node_magic(cluster, node)
-        disk = self._disk
+        disk = self.disk
         disk.make_directory(layout.WAL)
         disk.make_directory(layout.SNAPSHOTS)
         small_files.check(disk)
         manifest.claim(disk, cluster, node)
-        recovery = Recovery(self._disk, magic)
+        recovery = Recovery(self.disk, magic)
         recovery.run()
         self._books = recovery.books
-        self._snapshots = SnapshotFiles(self._disk)
+        self._snapshots = SnapshotFiles(self.disk)
         marked = {group: book.mark_name for group, book in self._books.groups.items() if book.mark_name}
         damaged = recovery.extent.findings(self._books)
         for group, finding in self._snapshots.take_stock(marked, damaged.keys()).items():
             damaged[group] = [finding]
-        self._pool = SegmentPool(self._disk, self._settings)
+        self._pool = SegmentPool(self.disk, self._settings)
         for number, size in recovery.unused:
             self._pool.release(number, size)
-        self._wal = Wal(self._disk, self._pool, self._snapshots, magic, self._settings.segment_bytes)
+        self._wal = Wal(self.disk, self._pool, self._snapshots, magic, self._settings.segment_bytes)
         if recovery.last is not None:
             self._wal.continue_after(recovery.last, recovery.sequence)
-        self._reader = Reader(self._disk, self._settings.open_segments)
+        self._reader = Reader(self.disk, self._settings.open_segments)
         self._entries = Entries(self._books, self._reader)
         self._retention = Retention(self._books)
         self._compaction = Compaction(self._books, self._reader, magic, self._settings.compact_below)
@@ -377,7 +377,7 @@ class Store:
         return True
 
     def stats(self) -> StoreStats:
-        return statistics.look(self._books, self._disk, self._pool, self._wal, self._cache)
+        return statistics.look(self._books, self.disk, self._pool, self._wal, self._cache)
 
     def close(self) -> None:
         """Let go of files and lock. What was not committed is lost."""

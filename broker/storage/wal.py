@@ -36,6 +36,8 @@ class Batch(msgspec.Struct):
     """Heads and data of all records in turn, without the block's header."""
     size: int
     operations: list[Any]
+    sync_microseconds: int = 0
+    """What its sync took."""
     freed: list[tuple[int, int]] = msgspec.field(default_factory=list)
     """Segments (number, size) that nothing needs once the batch is durable."""
     stale_snapshots: list[str] = msgspec.field(default_factory=list)
@@ -129,7 +131,8 @@ class Wal:
         try:
             file = self._file_of(batch)
             file.write_at(b"".join([header, *batch.pieces]), batch.offset)
-            self.sync_times.append(file.sync())
+            batch.sync_microseconds = file.sync()
+            self.sync_times.append(batch.sync_microseconds)
             self.durable = batch.number
             self.durable_sequence = batch.sequence
             self.bytes_written += BLOCK_HEADER_BYTES + batch.size

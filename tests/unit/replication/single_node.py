@@ -75,8 +75,14 @@ class AlarmMachine:
 class Node:
     """One node and what its engine would do for it, step by step."""
 
-    def __init__(self, members: tuple[NodeId, ...] = (ME,), settings: ReplicaSettings | None = None) -> None:
+    def __init__(
+        self,
+        members: tuple[NodeId, ...] = (ME,),
+        settings: ReplicaSettings | None = None,
+        cache_bytes: int = StorageSettings().cache_bytes,
+    ) -> None:
         self.disk = FakeDisk(Random(1))
+        self.storage = StorageSettings(segment_bytes=65_536, cache_bytes=cache_bytes)
         self.members = members
         self.settings = settings or ReplicaSettings()
         self.now = 10_000
@@ -87,9 +93,13 @@ class Node:
         self.open()
 
     def open(self) -> None:
-        self.store = Store(self.disk, StorageSettings(segment_bytes=65_536), node=ME, cluster="test")
-        self.core = NodeCore(ME, self.store, self._machine, RaftConfig(), self.settings, Random(2))
+        self.open_store()
         self.core.open_group(GROUP, self.members, self.at())
+
+    def open_store(self) -> None:
+        """No group yet."""
+        self.store = Store(self.disk, self.storage, node=ME, cluster="test")
+        self.core = NodeCore(ME, self.store, self._machine, RaftConfig(max_tail_bytes=0), self.settings, Random(2))
 
     def at(self) -> Instant:
         return Instant(Millis(self.now), WallMillis(self.wall))

@@ -112,6 +112,7 @@ def test_a_follower_refuses_proposals_and_reads():
 
 def test_a_candidate_asks_for_votes_only_after_its_own_is_on_disk():
     node = Node(members=OTHERS)
+    node.settle()
     node.handle(inputs.Stand(GROUP))
     turn = node.turn()
     requests = [message for frame in turn.frames.values() for _, message in frame]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from broker.base.errors import BackupExpired, BrokerError, DeadlineExceeded, NotLeader, Unavailable
+from broker.base.errors import BackupExpired, BrokerError, DeadlineExceeded, DiskFull, NotLeader, Unavailable
 from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
 from broker.base.instants import Millis, WallMillis
 from broker.domain.directory.commands import Group, Node
@@ -213,6 +213,8 @@ class FakeGroups:
         self._cluster = cluster
         self._me = me
         self.handlers: dict[str, CallHandler] = {}
+        self.fit_to_lead = True
+        self.full = False
 
     @property
     def me(self) -> NodeId:
@@ -276,6 +278,10 @@ class FakeGroups:
 
     def reconfigure(self, group: GroupId, voters: tuple[NodeId, ...], learners: tuple[NodeId, ...]) -> None:
         raise NotImplementedError
+
+    def expect_room(self, group: GroupId) -> None:
+        if self.full:
+            raise DiskFull(f"the disk of {self.me}, which leads group {group}, is full")
 
     def leads(self, group: GroupId) -> bool:
         return self._cluster.leaders[group] == self._me
