@@ -23,7 +23,12 @@ from tests.unit.services.fake_groups import FakeCluster
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-SERVICES = ("", "broker.queues.v1.QueueService", "broker.cluster.v1.ClusterService")
+SERVICES = (
+    "",
+    "broker.queues.v1.QueueService",
+    "broker.cluster.v1.ClusterService",
+    "broker.backup.v1.BackupService",
+)
 
 
 async def test_the_status_shows_nodes_groups_leaders_and_lag() -> None:
