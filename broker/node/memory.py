@@ -2,7 +2,8 @@
 
 A data directory that began empty is an *incarnation* of the node; every start of it is one more *boot*. Others remember
 the newest life that they have met, so that a node that comes back with an old copy of its directory, and would break
-promises that it has made since, is recognised and refused. This module decides nothing about consensus.
+promises that it has made since, is recognised: it is told which life was met, and finds that it does not remember it,
+or others know that its incarnation is past. This module decides nothing about consensus.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _log = logs.get(__name__)
 IDENTITY, ACQUAINTANCES, TOPOLOGY = "identity", "acquaintances", "topology"
 MAX_FORMER = 20
 """Incarnations of a node remembered beside its present one."""
+MAX_LIVES = 1_000
+"""Latest boots of which a node remembers which process it was."""
 
 
 class _Identity(msgspec.Struct, frozen=True):
@@ -33,6 +36,8 @@ class _Identity(msgspec.Struct, frozen=True):
     incarnation: str
     boot: int
     founders: dict[str, str] | None = None
+    lives: dict[int, str] = {}
+    """By boot, which process it was."""
 
 
 class _Acquaintance(msgspec.Struct, frozen=True):
@@ -60,9 +65,11 @@ class Memory:
         self._disowned = disowned
         raw = small_files.read(disk, IDENTITY)
         before = _Identity(make_id(), 0) if raw is None else msgspec.msgpack.decode(raw, type=_Identity)
-        self._identity = msgspec.structs.replace(before, boot=before.boot + 1)
+        self.life = Life(before.incarnation, before.boot + 1, make_id())
+        lives = {boot: process for boot, process in before.lives.items() if boot > before.boot - MAX_LIVES}
+        lives[self.life.boot] = self.life.process
+        self._identity = msgspec.structs.replace(before, boot=self.life.boot, lives=lives)
         small_files.write(disk, IDENTITY, _encode(self._identity))
-        self.life = Life(before.incarnation, self._identity.boot, make_id())
         met = small_files.read(disk, ACQUAINTANCES)
         self._met = {} if met is None else _acquaintances.decode(met)
         known = small_files.read(disk, TOPOLOGY)
@@ -100,33 +107,45 @@ class Memory:
 
     # --- acquaintances
 
-    def objection(self, node: str, life: Life) -> str | None:
-        """None: it is remembered as the newest life of ``node``; durably, if the disk has room."""
+    def remembered(self, node: str) -> Life:
         met = self._met.get(node)
-        if met is None:
-            changed = _Acquaintance(life)
-        elif life.incarnation == met.life.incarnation:
-            if life.boot < met.life.boot or (life.boot == met.life.boot and life.process != met.life.process):
-                return self._old(node, f"start {life.boot} of it", f"start {met.life.boot}")
-            changed = msgspec.structs.replace(met, life=life)
-        elif life.incarnation in met.former:
-            return self._old(node, "a data directory", "a newer one that began empty")
-        else:
+        return Life() if met is None else met.life
+
+    def met(self, node: str, life: Life) -> None:
+        """Durably, if the disk has room."""
+        known = self._met.get(node)
+        if not life.incarnation or (known is not None and known.life == life):
+            return
+        former = () if known is None else known.former
+        if known is not None and known.life.incarnation != life.incarnation:
             _log.warning("a node came back with an empty data directory", peer=node)
-            changed = _Acquaintance(life, (*met.former, met.life.incarnation)[-MAX_FORMER:])
-        if changed != met:
-            self._met[node] = changed
-            try:
-                small_files.write(self._disk, ACQUAINTANCES, _encode(self._met))
-            except (BrokerError, OSError) as error:
-                _log.warning("it could not be written down who was met", peer=node, reason=str(error))
-        return None
+            former = (*former, known.life.incarnation)[-MAX_FORMER:]
+        self._met[node] = _Acquaintance(life, former)
+        try:
+            small_files.write(self._disk, ACQUAINTANCES, _encode(self._met))
+        except (BrokerError, OSError) as error:
+            _log.warning("it could not be written down who was met", peer=node, reason=str(error))
 
-    def disowned(self, by: str, reason: str) -> None:
-        self._disowned("this data directory is an old copy", InvalidArgument(f"{by} says: {reason}"))
+    def objection(self, node: str, life: Life) -> str | None:
+        met = self._met.get(node)
+        if met is None or life.incarnation not in met.former:
+            return None
+        return _old(node, f"{self._node} has met it with a newer one that began empty")
 
-    def _old(self, node: str, this: str, known: str) -> str:
-        return (
-            f"the data directory of {node} is an old copy: {self._node} sees {this} and has met {known} before. Give "
-            f"{node} its newest data directory back; if that is lost, give it an empty one: it gets its replicas anew"
-        )
+    def own_objection(self, by: str, remembered: Life) -> str | None:
+        lives = self._identity.lives
+        if remembered.incarnation != self.life.incarnation or remembered.boot < min(lives):
+            return None
+        if lives.get(remembered.boot) == remembered.process:
+            return None
+        return _old(self._node, f"{by} has met start {remembered.boot} of it, which this one does not remember")
+
+    def disowned(self, reason: str) -> None:
+        self._disowned("this data directory is an old copy", InvalidArgument(reason))
+
+
+def _old(node: str, why: str) -> str:
+    return (
+        f"the data directory of {node} is an old copy: {why}. Give {node} its newest data directory back; if that is "
+        "lost, give it an empty one: it gets its replicas anew"
+    )

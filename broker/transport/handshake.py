@@ -27,6 +27,8 @@ REASON_LIMIT = 500
 
 OLD_COPY = "old-copy"
 """Code of the refusal of a node whose data directory is not the newest that was met under its name."""
+SELF_OLD_COPY = "self-old-copy"
+"""Code of the refusal by a node that learns from the other that its own data directory is an old copy."""
 
 
 class Life(msgspec.Struct, frozen=True, array_like=True):
@@ -50,25 +52,43 @@ class Identity(msgspec.Struct, frozen=True):
 class Acquaintances(Protocol):
     """What this node remembers of the others' lives."""
 
-    def objection(self, node: str, life: Life) -> str | None:
-        """Why this cannot be ``node``, in words for its operator; None: it can, and from now on is remembered."""
+    def remembered(self, node: str) -> Life:
+        """The newest life of ``node`` that was met; an untold one if none was."""
 
-    def disowned(self, by: str, reason: str) -> None:
-        """``by`` has met this node in a later life: its data directory is an old copy."""
+    def met(self, node: str, life: Life) -> None:
+        """``node`` has been admitted in this life."""
+
+    def objection(self, node: str, life: Life) -> str | None:
+        """Why this cannot be ``node``, in words for its operator; None: it can."""
+
+    def own_objection(self, by: str, remembered: Life) -> str | None:
+        """Why this node's own data cannot be what ``by`` has met, in words for its operator; None: it can."""
+
+    def disowned(self, reason: str) -> None:
+        """This node's data directory is an old copy."""
 
 
 class Forgetful:
     """Remembers nobody, and has nothing to be an old copy of."""
 
+    def remembered(self, node: str) -> Life:  # noqa: ARG002
+        return Life()
+
+    def met(self, node: str, life: Life) -> None:
+        """It is forgotten."""
+
     def objection(self, node: str, life: Life) -> str | None:  # noqa: ARG002
         return None
 
-    def disowned(self, by: str, reason: str) -> None:
+    def own_objection(self, by: str, remembered: Life) -> str | None:  # noqa: ARG002
+        return None
+
+    def disowned(self, reason: str) -> None:
         """Nothing is at stake."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
-    """``to`` is the node the speaker believes to talk to."""
+    """``to`` is the node the speaker believes to talk to, ``remembered`` the newest life of that one it has met."""
 
     major: int
     minor: int
@@ -77,6 +97,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     to: str
     purpose: Purpose
     life: Life = Life()
+    remembered: Life = Life()
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True):
@@ -120,8 +141,8 @@ def decode_closing(payload: bytes) -> Closing:
     return Closing(closing.stopping, closing.reason[:REASON_LIMIT])
 
 
-def greeting(me: Identity, to: str, purpose: Purpose) -> Hello:
-    return Hello(me.version[0], me.version[1], me.cluster, me.node, to, purpose, me.life)
+def greeting(me: Identity, to: str, purpose: Purpose, remembered: Life) -> Hello:
+    return Hello(me.version[0], me.version[1], me.cluster, me.node, to, purpose, me.life, remembered)
 
 
 def objection(
@@ -170,7 +191,11 @@ def objection(
 
 
 def recollection(hello: Hello, acquaintances: Acquaintances) -> Refused | None:
-    """The last objection, asked when there is no other: it is remembered who was met. A node that does not tell its
-    life is of a version before lives were told."""
+    """What speaks against talking to one another for what was met before; asked when nothing else does. A node that
+    does not tell its life is of a version before lives were told."""
+    own = acquaintances.own_objection(hello.node, hello.remembered) if hello.remembered.incarnation else None
+    if own is not None:
+        acquaintances.disowned(own)
+        return Refused(SELF_OLD_COPY, own)
     reason = acquaintances.objection(hello.node, hello.life) if hello.life.incarnation else None
     return None if reason is None else Refused(OLD_COPY, reason)

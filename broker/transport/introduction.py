@@ -52,14 +52,16 @@ class Caller:
 
     def greet(self, connection: Connection) -> None:
         """Begins, once connected."""
-        connection.send(HELLO, encode(greeting(self._me, self._peer, self._purpose)))
+        connection.send(
+            HELLO, encode(greeting(self._me, self._peer, self._purpose, self._acquaintances.remembered(self._peer)))
+        )
 
     def frames(self, connection: Connection, frames: list[Frame]) -> None:
         [(kind, payload)] = frames
         if kind == REFUSED:
             refused = decode_refused(payload)
             if refused.code == OLD_COPY:
-                self._acquaintances.disowned(self._peer, refused.reason)
+                self._acquaintances.disowned(f"{self._peer} says: {refused.reason}")
             self._fail(NotAccepted(f"{self._peer} refused this node, {refused.code}: {refused.reason}"))
             connection.close("refused", announce=False)
         elif kind == HELLO:
@@ -83,6 +85,7 @@ class Caller:
             connection.close("refused", announce=False)
             return
         connection.send(READY, b"")
+        self._acquaintances.met(self._peer, hello.life)
         self._accepted(connection)
         if not self.outcome.done():
             self.outcome.set_result(None)
@@ -120,11 +123,12 @@ class Doorman:
                 raise FrameError(f"expected a Hello, got a frame of kind {kind}")
             self._judge(connection, decode_hello(payload))
         elif kind == READY:
+            self._acquaintances.met(self._hello.node, self._hello.life)
             self._accepted(connection, self._hello)
         elif kind == REFUSED:
             refused = decode_refused(payload)
             if refused.code == OLD_COPY:
-                self._acquaintances.disowned(self._hello.node, refused.reason)
+                self._acquaintances.disowned(f"{self._hello.node} says: {refused.reason}")
             connection.close(f"{self._hello.node} refused this node, {refused.code}: {refused.reason}", announce=False)
         else:
             raise FrameError(f"expected Ready, got a frame of kind {kind}")
@@ -142,4 +146,5 @@ class Doorman:
             connection.close(f"{refused.code}: {refused.reason}", announce=False)
             return
         self._hello = hello
-        connection.send(HELLO, encode(greeting(self._me, hello.node, hello.purpose)))
+        remembered = self._acquaintances.remembered(hello.node)
+        connection.send(HELLO, encode(greeting(self._me, hello.node, hello.purpose, remembered)))

@@ -7,8 +7,8 @@ from itertools import count
 from broker.base.errors import BrokerError
 from broker.base.ids import GroupId, NodeId, Zone
 from broker.domain.directory.commands import Group, Node, TopologyAnswer
-from broker.node.memory import Memory
-from broker.transport.mesh import Life
+from broker.node.memory import IDENTITY, MAX_LIVES, Memory
+from broker.storage import small_files
 from tests.simulation.fake_disk import FakeDisk
 from tests.unit.storage.small_store import new_disk
 
@@ -35,47 +35,68 @@ def test_every_start_of_a_directory_is_one_more_boot_of_one_incarnation() -> Non
 
 def test_a_restarted_node_and_one_with_a_new_directory_are_welcome() -> None:
     # given a peer that was met
-    disk, own = new_disk(), new_disk(2)
-    memory = start(own, B)
-    life = start(disk).life
-    assert memory.objection(A, life) is None
-    assert memory.objection(A, life) is None
+    disk = new_disk()
+    first = start(disk)
+    memory = start(new_disk(2), B)
+    memory.met(A, first.life)
 
     # when it restarts, and later comes back empty
-    restarted, replaced = start(disk).life, start(new_disk(3)).life
+    restarted, replaced = start(disk), start(new_disk(3))
 
-    # then it is welcome
-    assert memory.objection(A, restarted) is None
-    assert memory.objection(A, replaced) is None
-    assert memory.incarnation_of(A) == replaced.incarnation
+    # then neither of the two has anything against it
+    for newer in (restarted, replaced):
+        assert newer.own_objection(B, memory.remembered(A)) is None
+        assert memory.objection(A, newer.life) is None
+        memory.met(A, newer.life)
+        assert memory.incarnation_of(A) == newer.life.incarnation
 
 
-def test_an_old_copy_is_refused_also_after_a_restart_of_who_remembers() -> None:
-    # given a peer that has restarted since a copy of its directory was made
-    own = new_disk(2)
-    memory = start(own, B)
-    memory.objection(A, Life("one", 3, "p3"))
-    memory.objection(A, Life("one", 4, "p4"))
-    own.lose_power()
-    memory = start(own, B)
+def test_an_old_copy_finds_out_however_often_it_is_started() -> None:
+    # given a copy of a directory, and a peer that has met it since
+    disk, copy = new_disk(), new_disk(3)
+    start(disk)
+    small_files.write(copy, IDENTITY, small_files.read(disk, IDENTITY) or b"")
+    memory = start(new_disk(2), B)
+    memory.met(A, start(disk).life)
 
-    # then neither the copy as it was, nor its next start is taken for it
-    for old in (Life("one", 3, "p3"), Life("one", 4, "q4")):
-        reason = memory.objection(A, old)
+    # then the copy does not remember what was met, at its first start and later
+    for _ in range(3):
+        old = start(copy)
+        reason = old.own_objection(B, memory.remembered(A))
         assert reason is not None
-        assert "the data directory of a-0 is an old copy: b-0 sees start" in reason
-    assert memory.objection(A, Life("one", 4, "p4")) is None
+        assert "the data directory of a-0 is an old copy: b-0 has met start 2 of it, which this one does not" in reason
 
-    # and after it came back empty, nothing of before is
-    assert memory.objection(A, Life("two", 1, "r1")) is None
-    reason = memory.objection(A, Life("one", 9, "p9"))
+    # and the true one does
+    assert start(disk).own_objection(B, memory.remembered(A)) is None
+
+
+def test_a_directory_of_before_the_node_came_back_empty_is_refused() -> None:
+    # given a peer that came back with an empty directory
+    own, disk = new_disk(2), new_disk()
+    memory = start(own, B)
+    memory.met(A, start(disk).life)
+    memory.met(A, start(new_disk(3)).life)
+
+    # when the one before is mounted again, also after a restart of who remembers
+    own.lose_power()
+    reason = start(own, B).objection(A, start(disk).life)
+
+    # then it is refused
     assert reason is not None
-    assert "has met a newer one that began empty" in reason
+    assert "b-0 has met it with a newer one that began empty" in reason
+
+
+def test_who_remembers_of_very_long_ago_is_not_contradicted() -> None:
+    disk = new_disk()
+    first = start(disk).life
+    for _ in range(MAX_LIVES):
+        memory = start(disk)
+    assert memory.own_objection(B, first) is None
 
 
 def test_a_node_that_is_disowned_is_told_why() -> None:
     told: list[BrokerError] = []
-    start(new_disk(), A, told).disowned(B, "the data directory of a-0 is an old copy")
+    start(new_disk(), A, told).disowned("b-0 says: the data directory of a-0 is an old copy")
     assert [str(error) for error in told] == ["b-0 says: the data directory of a-0 is an old copy"]
 
 

@@ -76,7 +76,7 @@ def test_a_certificate_must_name_the_node(side: Side, certified: set[str], welco
 
 
 def test_messages_travel() -> None:
-    greeted = greeting(ME, "c-0", "bulk")
+    greeted = greeting(ME, "c-0", "bulk", Life("one", 3, "p"))
     assert handshake.decode_hello(handshake.encode(greeted)) == greeted
     refused = Refused("wrong-node", "this is b-0")
     assert handshake.decode_refused(handshake.encode(refused)) == refused
@@ -85,8 +85,10 @@ def test_messages_travel() -> None:
 
 
 def test_fields_that_a_newer_version_added_are_skipped() -> None:
-    longer = msgspec.msgpack.encode([2, 5, "production", "a-0", "b-0", "control", ["one", 3, "p", 7], {"zone": "a"}])
-    assert handshake.decode_hello(longer) == hello(life=Life("one", 3, "p"))
+    longer = msgspec.msgpack.encode(
+        [2, 5, "production", "a-0", "b-0", "control", ["one", 3, "p", 7], ["two", 1, "q"], {"zone": "a"}]
+    )
+    assert handshake.decode_hello(longer) == hello(life=Life("one", 3, "p"), remembered=Life("two", 1, "q"))
 
 
 @given(st.binary(max_size=200))
@@ -133,14 +135,20 @@ def test_reasons_of_a_stranger_are_cut() -> None:
     assert len(handshake.decode_closing(handshake.encode(Closing(False, long))).reason) == 500
 
 
-class Rememberer:
-    """Takes nobody for who it says it is."""
+class Rememberer(Forgetful):
+    """Takes nobody for who it says it is, and does not remember what others do."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
 
     def objection(self, node: str, life: Life) -> str | None:
         return f"start {life.boot} of {node} was seen long ago"
 
-    def disowned(self, by: str, reason: str) -> None:
-        raise AssertionError(f"{by} disowned this node: {reason}")
+    def own_objection(self, by: str, remembered: Life) -> str | None:
+        return f"{by} has met start {remembered.boot}"
+
+    def disowned(self, reason: str) -> None:
+        self.reasons.append(reason)
 
 
 def test_who_shows_an_old_life_is_refused_and_who_shows_none_is_of_an_older_version() -> None:
@@ -148,6 +156,13 @@ def test_who_shows_an_old_life_is_refused_and_who_shows_none_is_of_an_older_vers
     assert old == Refused("old-copy", "start 3 of a-0 was seen long ago")
     assert recollection(hello(), Rememberer()) is None
     assert recollection(hello(life=Life("one", 3, "p")), Forgetful()) is None
+
+
+def test_who_does_not_remember_what_the_other_has_met_refuses_itself() -> None:
+    rememberer = Rememberer()
+    refused = recollection(hello(remembered=Life("one", 4, "q")), rememberer)
+    assert refused == Refused("self-old-copy", "a-0 has met start 4")
+    assert rememberer.reasons == ["a-0 has met start 4"]
 
 
 def test_a_hello_of_a_version_before_lives_were_told_is_understood() -> None:
