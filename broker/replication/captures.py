@@ -7,11 +7,12 @@ Sans-IO; knows neither what a backup is nor where the parts go.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from broker.base.errors import BackupExpired
+from broker.base.ids import Index
 from broker.base.instants import MINUTE, Millis
 from broker.raft.types import SnapshotMark
 
@@ -34,18 +35,38 @@ class CapturedPart(msgspec.Struct, frozen=True, array_like=True):
         return sum(map(len, self.pieces))
 
 
-class Capture:
-    """``pieces``: made as they are asked for."""
+Ranges = list[tuple[Index, Index]]
+MakePieces = Callable[[Ranges], Iterator[bytes]]
 
-    def __init__(self, mark: SnapshotMark, pieces: Iterator[bytes], now: Millis) -> None:
+
+class Capture:
+    """``live``: ranges of the entries that the state refers to. Finding very many takes long and is done elsewhere,
+    between ``take_live`` and ``begin``. ``make_pieces`` of them: one by one, as they are asked for."""
+
+    def __init__(
+        self, mark: SnapshotMark, live: Iterator[tuple[Index, Index]], make_pieces: MakePieces, now: Millis
+    ) -> None:
         self.mark = mark
         self.expires_at = Millis(now + LIFETIME)
-        self._pieces = pieces
+        self._live: Iterator[tuple[Index, Index]] | None = live
+        self._make_pieces = make_pieces
+        self._pieces: Iterator[bytes] | None = None
         self._latest: CapturedPart | None = None
         self._next = 0
 
+    def take_live(self) -> Iterator[tuple[Index, Index]] | None:
+        """To be read to its end, for ``begin``. None: somebody has taken it already."""
+        live, self._live = self._live, None
+        return live
+
+    def begin(self, live: Ranges) -> None:
+        self._pieces = self._make_pieces(live)
+
     def part(self, number: int) -> CapturedPart:
-        """Numbers count from 0. Raises BackupExpired for one that is neither the next nor the latest, DataCorrupt."""
+        """Numbers count from 0. Raises BackupExpired for one that is neither the next nor the latest, and before
+        ``begin``; DataCorrupt."""
+        if self._pieces is None:
+            raise BackupExpired("what was captured is just being looked through for somebody else")
         if self._latest is not None and number == self._next - 1:
             return self._latest
         if number != self._next or (self._latest is not None and self._latest.last):
@@ -69,10 +90,10 @@ class Captures:
     def __len__(self) -> int:
         return len(self._by_backup)
 
-    def add(self, backup: bytes, mark: SnapshotMark, pieces: Iterator[bytes], now: Millis) -> None:
+    def add(self, backup: bytes, capture: Capture) -> None:
         while len(self._by_backup) >= MOST:
             del self._by_backup[next(iter(self._by_backup))]
-        self._by_backup[backup] = Capture(mark, pieces, now)
+        self._by_backup[backup] = capture
 
     def get(self, backup: bytes, now: Millis) -> Capture | None:
         """Lives on for another LIFETIME."""

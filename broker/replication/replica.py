@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -23,7 +24,7 @@ from broker.raft import events
 from broker.raft.group import RaftGroup
 from broker.raft.ready import Ready, RoleChange
 from broker.raft.types import Entry, EntryKind, Role, SnapshotMark
-from broker.replication.captures import LIFETIME, Captures
+from broker.replication.captures import LIFETIME, Capture, Captures
 from broker.replication.inputs import Query, SendSnapshot, SnapshotJob
 from broker.replication.outbox import Outbox
 from broker.replication.promises import Promises
@@ -315,8 +316,8 @@ class Replica:
         """Unless the entry is read again after a restart, long after: nobody will ask."""
         if self.machine.now + LIFETIME > at.wall:
             dump, live = self.machine.dump(), self.machine.live_entries()
-            pieces = outgoing(self._store, self.group, dump, live, whole=True)
-            self.captures.add(backup, self._here(), pieces, at.now)
+            make_pieces = partial(outgoing, self._store, self.group, dump, whole=True)
+            self.captures.add(backup, Capture(self._here(), live, make_pieces, at.now))
 
     def _answer_reads(self, at: Instant, out: Outbox) -> None:
         while self._granted and self._granted[0][0] <= self.applied:

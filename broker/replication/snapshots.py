@@ -60,6 +60,9 @@ class Snapshots:
 
     async def read(self, capture: Capture, number: int) -> CapturedPart:
         """A part of what was captured for a backup, no faster than a transfer. Raises BackupExpired, DataCorrupt."""
+        live = capture.take_live()
+        if live is not None:
+            capture.begin(await asyncio.get_running_loop().run_in_executor(None, list, live))
         begun = microseconds()
         part = capture.part(number)
         await asyncio.sleep(self._rest(microseconds() - begun, part.size))

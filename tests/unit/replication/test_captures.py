@@ -18,7 +18,7 @@ from broker.machine.holding import CaptureFor, Held, HoldFor
 from broker.machine.replicated import ReplicatedMachine
 from broker.raft.types import Membership, RaftConfig, SnapshotMark
 from broker.replication import inputs
-from broker.replication.captures import LIFETIME, MOST, PART_BYTES, Capture, Captures
+from broker.replication.captures import LIFETIME, MOST, PART_BYTES, Capture, CapturedPart, Captures
 from broker.replication.node_core import NodeCore
 from broker.replication.replica import ReplicaSettings
 from broker.replication.transfer import DUMP, decode_entries
@@ -28,11 +28,14 @@ from tests.unit.replication.single_node import GROUP, ME, ROOM, AlarmMachine, No
 MARK = SnapshotMark(Index(7), Term(2), Membership((NodeId("a"),)))
 NOW = Millis(1_000)
 BACKUP = b"one"
+LIVE = [(Index(1), Index(5))]
 FORGET_ALL = 0
 
 
 def capture_of(*pieces: bytes) -> Capture:
-    return Capture(MARK, iter(pieces), NOW)
+    capture = Capture(MARK, iter(LIVE), lambda live: iter(pieces if live == LIVE else ()), NOW)
+    capture.begin(list(capture.take_live() or ()))
+    return capture
 
 
 def test_parts_hold_all_pieces_in_order_and_are_about_as_large_as_they_should_be() -> None:
@@ -65,9 +68,20 @@ def test_the_latest_part_may_be_asked_for_again_and_no_other_one() -> None:
         capture.part(3)
 
 
+def test_what_is_live_is_looked_through_once_and_nothing_is_had_before() -> None:
+    capture = Capture(MARK, iter(LIVE), lambda _: iter([b"one"]), NOW)
+    live = capture.take_live()
+    assert live is not None
+    assert capture.take_live() is None
+    with pytest.raises(BackupExpired, match="just being looked through"):
+        capture.part(0)
+    capture.begin(list(live))
+    assert capture.part(0).pieces == (b"one",)
+
+
 def test_what_nobody_asks_for_is_forgotten() -> None:
     captures = Captures()
-    captures.add(BACKUP, MARK, iter(()), NOW)
+    captures.add(BACKUP, capture_of())
     assert captures.next_deadline() == NOW + LIFETIME
     captures.get(BACKUP, Millis(NOW + LIFETIME - 1))
     captures.wake(Millis(NOW + LIFETIME))
@@ -80,7 +94,7 @@ def test_what_nobody_asks_for_is_forgotten() -> None:
 def test_there_are_only_so_many() -> None:
     captures = Captures()
     for number in range(MOST + 1):
-        captures.add(bytes([number]), MARK, iter(()), NOW)
+        captures.add(bytes([number]), capture_of())
     assert [number for number in range(MOST + 1) if captures.get(bytes([number]), NOW)] == [1, 2]
 
 
@@ -137,6 +151,11 @@ class KeepingNode(Node):
         assert isinstance(held, Held)
         self.hold(CaptureFor(BACKUP, held.since))
 
+    def first_part(self) -> CapturedPart:
+        capture = self.replica.captures.get(BACKUP, Millis(self.now))
+        capture.begin(list(capture.take_live()))
+        return capture.part(0)
+
     def snapshot_and_compact(self) -> None:
         """A snapshot is written, and everything forgotten that may be."""
         for _ in range(self.settings.snapshot_after_entries):
@@ -165,7 +184,7 @@ def test_a_replica_captures_its_state_as_it_is_after_the_entry_that_says_so() ->
     node.tell(5)
     node.capture()
     node.tell(6)
-    part = node.replica.captures.get(BACKUP, Millis(node.now)).part(0)
+    part = node.first_part()
     *dump, entries = part.pieces
     copy = KeepingMachine()
     ReplicatedMachine({ROOM: copy}).load(piece[1:] for piece in dump if piece[0] == DUMP)
@@ -179,7 +198,7 @@ def test_what_was_captured_can_be_read_whole_although_it_is_dead_since() -> None
     node.tell(4)
     node.capture()
     node.snapshot_and_compact()
-    part = node.replica.captures.get(BACKUP, Millis(node.now)).part(0)
+    part = node.first_part()
     assert [entry.index for entry in decode_entries(part.pieces[-1])] == [2]
 
 

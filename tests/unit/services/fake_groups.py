@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -167,8 +168,10 @@ class FakeCluster:
     def _capture(self, node: NodeId, group: GroupId, backup: bytes) -> None:
         machine = self.machines[group]
         mark = SnapshotMark(machine.applied_index, Term(1), Membership(tuple(self.on)))
-        pieces = outgoing(_Log(self), group, machine.dump(), machine.live_entries(), whole=True)  # type: ignore[arg-type]
-        self.captures[node, group, backup] = Capture(mark, pieces, self.clock.monotonic())
+        live = list(machine.live_entries())
+        make_pieces = partial(outgoing, _Log(self), group, machine.dump(), whole=True)  # type: ignore[arg-type]
+        capture = self.captures[node, group, backup] = Capture(mark, iter(live), make_pieces, self.clock.monotonic())
+        capture.begin(live)
 
     def _close(self, group: GroupId, error: NotLeader) -> None:
         for of_group, _, future in self._waiters:
