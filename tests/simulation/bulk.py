@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from broker.base.ids import NodeId
+from broker.base.errors import DataCorrupt, DiskFull
+from broker.base.ids import GroupId, NodeId
 from broker.replication import inputs, transfer
 from broker.storage.store import Store
 from tests.simulation.network import SILENCE, Network
@@ -25,6 +26,7 @@ class BulkEnd(Protocol):
     def handle(self, happened: inputs.Input) -> None: ...
     def work(self, delay: int, act: Callable[..., None], *arguments: Any) -> None: ...
     def sync_delay(self) -> int: ...
+    def damage_found(self, group: GroupId, error: DataCorrupt) -> None: ...
 
 
 class Sending:
@@ -68,13 +70,22 @@ class Bulk:
         if self._goes_on(sending):
             header = transfer.SnapshotHeader(sending.job.group, sending.job.mark)
             decoded = transfer.decode_header(transfer.encode_header(header))
-            sending.incoming = transfer.Incoming(sending.target.store, decoded)
+            try:
+                sending.incoming = transfer.Incoming(sending.target.store, decoded)
+            except DiskFull:
+                self._break(sending)
+                return
             sending.source.work(self._network.latency(), self._next_piece, sending)
 
     def _next_piece(self, sending: Sending) -> None:
         if not self._goes_on(sending):
             return
-        piece = next(sending.pieces, None)
+        try:
+            piece = next(sending.pieces, None)
+        except DataCorrupt as error:
+            self._break(sending)
+            sending.source.damage_found(sending.job.group, error)
+            return
         if piece is None:
             sending.target.work(self._network.latency() + sending.target.sync_delay(), self._finish, sending)
         else:
@@ -83,13 +94,21 @@ class Bulk:
 
     def _accept(self, sending: Sending, piece: bytes) -> None:
         if self._goes_on(sending) and sending.incoming is not None:
-            sending.incoming.accept(piece)
+            try:
+                sending.incoming.accept(piece)
+            except DiskFull:
+                self._break(sending)
+                return
             sending.source.work(self._network.latency(), self._next_piece, sending)
 
     def _finish(self, sending: Sending) -> None:
         if not self._goes_on(sending) or sending.incoming is None:
             return
-        arrived = sending.incoming.finish()
+        try:
+            arrived = sending.incoming.finish()
+        except DiskFull:
+            self._break(sending)
+            return
         self._under_way.remove(sending)
         self._world.counts["snapshot transfer"] += 1
         sending.target.handle(arrived)

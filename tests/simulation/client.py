@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from broker.base.errors import NotLeader
+from broker.base.errors import DataCorrupt, NotLeader
 from broker.base.ids import GroupId
 from broker.machine.envelope import RequestId
 from broker.replication import inputs
@@ -166,7 +166,11 @@ class Asking:
         if answer.error is None and self._request is not None:
             request = (self._request.session, self._request.number)
             client._court.requests.acknowledged(self._wanted.group, request, reply)
-            reply = client._court.with_bodies(self._wanted.group, self._wanted.command, reply, node.entry)
+            try:
+                reply = client._court.with_bodies(self._wanted.group, self._wanted.command, reply, node.entry)
+            except DataCorrupt:
+                client._world.counts["reply unreadable"] += 1
+                return
         if client._chance.random() < client._rates.reply_loss:
             client._world.counts["replies lost"] += 1
             return

@@ -32,6 +32,7 @@ class Drive:
         self._disk = FakeDisk(world.chance(f"disk {name}"))
         self._store: Store | None = None
         self._replaced = 0
+        self._last: Batch | None = None
         self._unsure: Batch | None = None
         """The batch of which some bytes, at least, were on the disk after the last crash."""
         self._recycled: set[str] = set()
@@ -45,11 +46,16 @@ class Drive:
     def open(self) -> Store:
         """Recovery. Raises PowerLoss if a cut is armed and comes due."""
         disk = WatchedDisk(self, self._disk)
-        self._store = Store(disk, self._settings, node=NodeId(self._name), cluster=CLUSTER)
+        self._store = Store(disk, self._settings, node=NodeId(self._name), cluster=CLUSTER, keep_damaged=True)
+        self._world.counts["directory set aside"] += len(self._store.set_aside)
+        for group, findings in self._store.damaged.items():
+            self._world.counts["damage found at start"] += 1
+            self._world.note(self._name, "has damage in group", group, findings[0])
         return self._store
 
     def sealed(self, batch: Batch) -> None:
         """A batch will be written. If it takes the place of one whose bytes were partly there, a tail was cut."""
+        self._last = batch
         if self._unsure is not None:
             unsure, self._unsure = self._unsure, None
             if batch.sequence <= unsure.sequence:
@@ -71,8 +77,37 @@ class Drive:
         """By an empty one; no process may use it now."""
         self._replaced += 1
         self._disk = FakeDisk(self._world.chance(f"disk {self._name} {self._replaced}"))
-        self._unsure = None
+        self._unsure = self._last = None
         self._recycled.clear()
+
+    def rot(self) -> None:
+        """A byte of some file is not what was written any more. The batch written last is spared: damage there cannot
+        be told from a torn write."""
+        where = [path for path in self._disk.paths() if not path.endswith((".spare", ".part")) and path != layout.LOCK]
+        where = [path for path in where if not path.startswith(layout.DAMAGED) and self._end_of(path)]
+        if where:
+            path = self._chance.choice(where)
+            offset = self._chance.randrange(self._end_of(path))
+            self._disk.flip(path, offset, self._chance.randrange(1, 256))
+            self._world.counts["fault: rot"] += 1
+            self._world.note(self._name, "rots:", path, "at", offset)
+
+    def _end_of(self, path: str) -> int:
+        """Up to where bytes mean something and are not of the last batch."""
+        content = self._disk.content(path)
+        if not path.startswith(f"{layout.WAL}/"):
+            return len(content)
+        last = self._last
+        if last is None or path == layout.segment_path(last.segment):
+            return 0 if last is None else last.offset
+        return len(content.rstrip(b"\0")) if path < layout.segment_path(last.segment) else 0
+
+    def fill(self, left: int) -> None:
+        """The disk has room for so many more bytes."""
+        self._disk.fill(left)
+
+    def make_room(self) -> None:
+        self._disk.capacity = None
 
     def crash(self, writing: Batch | None, power_lost: bool) -> None:
         """The process ends now. A batch that was being written has come to anything between nothing and everything."""

@@ -80,6 +80,12 @@ class FakeDisk:
         """Damage one byte, as a failing medium does."""
         self._files[path].bytes[offset] ^= mask
 
+    def paths(self) -> list[str]:
+        return sorted(self._files)
+
+    def fill(self, left: int) -> None:
+        self.capacity = self._used() + left
+
     def content(self, path: str) -> bytes:
         return bytes(self._files[path].bytes)
 

@@ -62,6 +62,10 @@ class Rates(msgspec.Struct, frozen=True):
     """Leadership is handed over on request."""
     lost_disk_every: int | None = None
     """A machine loses its disk with all that is on it; never a second one before the first is made good."""
+    rot_every: int | None = None
+    """Bytes change on one machine's disk, always the same one's; then no disk is lost."""
+    full_disk_every: int | None = None
+    full_disk_for: int = 2 * SECOND
     zone_cut_every: int | None = None
     """A zone is cut off, or all its machines lose their power."""
     strikes: float = 0.0
@@ -79,6 +83,7 @@ def draw(chance: Random) -> Rates:
 
     unruly = chance.random() < 0.4
     drift = chance.choice((0, 100, 20_000))
+    rots = chance.random() < 0.25
     honest_clocks = drift <= 100 and chance.random() < 0.6
     latency = chance.choice((200, 300, 1_000, 5_000))
     return Rates(
@@ -107,11 +112,24 @@ def draw(chance: Random) -> Rates:
         reply_loss=chance.choice((0.0, 0.02, 0.1)),
         request_duplication=chance.choice((0.0, 0.05)),
         transfer_every=sometimes(0.2, 2, 5),
-        lost_disk_every=sometimes(0.35, 2, 6),
+        lost_disk_every=None if rots else sometimes(0.35, 2, 6),
+        rot_every=sometimes(1.0, 0.3, 3) if rots else None,
+        full_disk_every=sometimes(0.2, 2, 6),
         zone_cut_every=sometimes(0.25, 3, 8),
         strikes=chance.choice((0.0, 0.0, 0.2, 0.6)),
         leap_at=sometimes(0.15, 3, 6),
     )
+
+
+class Disk(Protocol):
+    """What the schedule needs of a disk."""
+
+    sync_time: int
+
+    def cut_after(self, operations: int, power_lost: bool) -> None: ...
+    def rot(self) -> None: ...
+    def fill(self, left: int) -> None: ...
+    def make_room(self) -> None: ...
 
 
 class Victim(Protocol):
@@ -119,14 +137,13 @@ class Victim(Protocol):
 
     name: str
     clock: NodeClock
+    drive: Disk
 
     @property
     def up(self) -> bool: ...
     def crash(self, power_lost: bool) -> None: ...
-    def crash_in_disk(self, steps: int, power_lost: bool) -> None: ...
     def start(self) -> None: ...
     def pause(self, duration: int) -> None: ...
-    def slow_disk(self, sync_time: int) -> None: ...
     def lose_disk(self) -> None: ...
     def behave(self) -> None: ...
     def hand_over(self, chance: Random) -> None: ...
@@ -158,6 +175,7 @@ class FaultSchedule:
         self._wrong: Victim | None = None
         """Whose clock is wrong, where only one is at a time."""
         self._clock_set_at = 0
+        self._rotten: Victim | None = None
 
     def begin(self) -> None:
         rates = self._rates
@@ -171,6 +189,8 @@ class FaultSchedule:
             (rates.clock_jump_every, self._clock_jump),
             (rates.transfer_every, self._hand_over),
             (rates.lost_disk_every, self._lose_disk),
+            (rates.rot_every, self._rot),
+            (rates.full_disk_every, self._fill_disk),
             (rates.zone_cut_every, self._cut_zone),
         ):
             if every is not None:
@@ -183,7 +203,8 @@ class FaultSchedule:
         self._healed = True
         self._network.behave()
         for node in self._nodes:
-            node.slow_disk(min(self._rates.sync_time, 5 * MILLISECOND))
+            node.drive.sync_time = min(self._rates.sync_time, 5 * MILLISECOND)
+            node.drive.make_room()
             node.behave()
             if not node.up:
                 node.start()
@@ -221,7 +242,7 @@ class FaultSchedule:
         if self._chance.random() < 0.5:
             victim.crash(power_lost)
         else:
-            victim.crash_in_disk(self._chance.randrange(0, 12), power_lost)
+            victim.drive.cut_after(self._chance.randrange(0, 12), power_lost)
 
     def _all_down(self) -> None:
         self._world.counts["fault: all down"] += 1
@@ -293,7 +314,7 @@ class FaultSchedule:
             self._split()
         else:
             self._world.counts["fault: crash at a change"] += 1
-            leader.crash_in_disk(chance.randrange(0, 8), power_lost=chance.random() < 0.5)
+            leader.drive.cut_after(chance.randrange(0, 8), power_lost=chance.random() < 0.5)
 
     def _split(self) -> None:
         """Everybody is on one side or the other."""
@@ -317,6 +338,17 @@ class FaultSchedule:
         elif tries:
             self._world.after(100 * MILLISECOND, self._lose_disk, tries - 1)
 
+    def _rot(self) -> None:
+        if self._rotten is None:
+            self._rotten = self._chance.choice(self._nodes)
+        self._rotten.drive.rot()
+
+    def _fill_disk(self) -> None:
+        victim = self._chance.choice(self._nodes)
+        self._world.counts["fault: full disk"] += 1
+        victim.drive.fill(self._chance.choice((0, 1_000, 20_000)))
+        self._world.after(self._rates.full_disk_for, victim.drive.make_room)
+
     def _pause(self) -> None:
         victim = self._victim()
         if victim is not None:
@@ -326,8 +358,12 @@ class FaultSchedule:
     def _slow_disk(self) -> None:
         victim = self._chance.choice(self._nodes)
         self._world.counts["fault: slow disk"] += 1
-        victim.slow_disk(self._rates.slow_disk_time)
-        self._world.after(self._rates.slow_disk_for, victim.slow_disk, self._rates.sync_time)
+        victim.drive.sync_time = self._rates.slow_disk_time
+        self._world.after(self._rates.slow_disk_for, self._quick_disk, victim)
+
+    def _quick_disk(self, victim: Victim) -> None:
+        if not self._healed:
+            victim.drive.sync_time = self._rates.sync_time
 
     def _clock_jump(self) -> None:
         victim = self._chance.choice(self._nodes)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from broker.base.errors import DataCorrupt
 from broker.base.ids import GroupId, Index
 from broker.raft.group import RaftGroup
 from broker.storage.store import Store
+
+UNREADABLE = b"unreadable"
 
 
 class ReplicaLog:
@@ -20,6 +23,13 @@ class ReplicaLog:
     def term_at(self, index: int) -> int | None:
         return self._store.term_at(self._group, Index(index))
 
+    def readable(self, index: int) -> bool:
+        return self.data_at(index) != UNREADABLE
+
     def data_at(self, index: int) -> bytes | None:
-        entry = self._store.read_one(self._group, Index(index))
+        """UNREADABLE where the disk has something else than was written, and nobody has looked yet."""
+        try:
+            entry = self._store.read_one(self._group, Index(index))
+        except DataCorrupt:
+            return UNREADABLE
         return None if entry is None else entry.data

@@ -7,11 +7,13 @@ batch, which is on disk after the disk's own delay. A process that dies loses ev
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 import msgspec
 
+from broker.base.errors import DataCorrupt, DiskFull
 from broker.base.ids import GroupId, Index, NodeId
 from broker.machine import envelope
 from broker.machine.envelope import RequestId
@@ -27,15 +29,15 @@ from tests.simulation.courier import Couriers
 from tests.simulation.drive import Drive
 from tests.simulation.fake_disk import PowerLoss
 from tests.simulation.healing import Healer, Report, report_of
+from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.observed import ObservedMachine
 from tests.simulation.snapshotting import Snapshotting
 from tests.simulation.traffic import Traffic
-from tests.simulation.world import MILLISECOND, SECOND
+from tests.simulation.world import MILLISECOND
 
 Answered = Callable[[inputs.Answer], None]
 
-_COMPACTION_EVERY = 2 * SECOND
-_COMPACTION_STEP = 64 * 1024
+_ROOM_PATIENCE = 300 * MILLISECOND
 
 
 class SimulatedNode:
@@ -47,7 +49,7 @@ class SimulatedNode:
         self.core: NodeCore | None = None
         self._cluster = cluster
         self._world = cluster.world
-        self._drive = drive
+        self.drive = drive
         self._traffic = Traffic(cluster.world)
         self._chance = cluster.world.chance(f"node {name}")
         drift = cluster.rates.drift
@@ -92,10 +94,13 @@ class SimulatedNode:
             self._open()
         except PowerLoss:
             self._world.counts["crash inside recovery"] += 1
-            self._end(self._drive.power_lost)
+            self.crash(self.drive.power_lost)
+        except DiskFull:
+            self._world.counts["no room to start"] += 1
+            self.crash(power_lost=False)
 
     def _open(self) -> None:
-        store = self._drive.open()
+        store = self.drive.open()
         cluster = self._cluster
         self.time = ClusterClock(self.clock)
         self.core = NodeCore(NodeId(self.name), store, self._machine, cluster.raft, cluster.replica, self._chance)
@@ -108,8 +113,8 @@ class SimulatedNode:
             self._world.note(self.name, "has", group, replica.raft.first_index, replica.raft.last_index)
         self._couriers = Couriers(self, cluster.roads, cluster.layout.data_groups)
         self._snapshotting = Snapshotting(self, cluster)
-        self._soon()
-        self._later(_COMPACTION_EVERY, self._compact)
+        self.soon()
+        Housekeeping(self, self._world.counts).start()
         self._later(cluster.healing.interval, Healer(self, cluster.roads, cluster.healing).look)
         cluster.network.process_started(self.name)
 
@@ -122,25 +127,18 @@ class SimulatedNode:
             store.commit(batch)
         self._founds = {}
 
-    def crash(self, power_lost: bool) -> None:
-        """``power_lost``: unsynced writes may be lost or torn, and no peer is told."""
-        self._end(power_lost)
-
     def lose_disk(self) -> None:
         """With all that is on it; the process starts again with an empty one."""
         if self.up:
-            self._end(power_lost=True)
-        self._drive.replace()
+            self.crash(power_lost=True)
+        self.drive.replace()
 
-    def crash_in_disk(self, steps: int, power_lost: bool) -> None:
-        """Crash at the so-manieth next thing that the process does to its disk."""
-        self._drive.cut_after(steps, power_lost)
-
-    def _end(self, power_lost: bool) -> None:
+    def crash(self, power_lost: bool) -> None:
+        """``power_lost``: unsynced writes may be lost or torn, and no peer is told."""
         led = self.leads_something()
         self._world.note(self.name, "loses power" if power_lost else "is killed")
         batch, self._writing = self._writing, None
-        self._drive.crash(batch, power_lost)
+        self.drive.crash(batch, power_lost)
         self.core = None
         self._waiting.clear()
         self._backlog.clear()
@@ -157,12 +155,9 @@ class SimulatedNode:
             self._paused_until = self._world.now + duration
             self._world.at(self._paused_until, self._resume, self.incarnation)
 
-    def slow_disk(self, sync_time: int) -> None:
-        self._drive.sync_time = sync_time
-
     def behave(self) -> None:
         """No faults from now on. One clock that is wrong may stay so."""
-        self._drive.disarm()
+        self.drive.disarm()
         if not self._cluster.rates.honest_clocks:
             self.clock.skew = 0
         if self._paused_until > self._world.now:
@@ -198,8 +193,17 @@ class SimulatedNode:
         self._enter(self._handle, happened)
 
     def entry(self, group: GroupId, index: int) -> bytes | None:
-        entry = self._drive.store.read_one(group, index)
+        """Raises DataCorrupt."""
+        try:
+            entry = self.store.read_one(group, index)
+        except DataCorrupt as error:
+            self.damage_found(group, error)
+            raise
         return None if entry is None else entry.data
+
+    def damage_found(self, group: GroupId, error: DataCorrupt) -> None:
+        self.running.damage_found(group, error, self.time.instant())
+        self.soon()
 
     # --- what couriers, healers and transfers of snapshots need
 
@@ -221,27 +225,27 @@ class SimulatedNode:
     def open_replica(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
         if group not in self.running.replicas:
             self._world.note(self.name, "opens", group, "beside", voters)
-            self._drive.store.drop_group(group)
+            self.store.drop_group(group)
             self.running.open_group(group, voters, self.time.instant())
-            self._soon()
+            self.soon()
 
     def drop_replica(self, group: GroupId) -> None:
         self._world.note(self.name, "drops", group)
         self._world.counts["replica dropped"] += 1
         self.running.close_group(group, self.time.instant())
-        self._drive.store.drop_group(group)
-        self._soon()
+        self.store.drop_group(group)
+        self.soon()
 
     @property
     def store(self) -> Store:
-        return self._drive.store
+        return self.drive.store
 
     def work(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
         """Something this process does later, if it still lives then."""
         self._later(delay, act, *arguments)
 
     def sync_delay(self) -> int:
-        return self._drive.sync_delay()
+        return self.drive.sync_delay()
 
     # --- inside
 
@@ -258,7 +262,7 @@ class SimulatedNode:
         try:
             act(*arguments)
         except PowerLoss:
-            self._end(self._drive.power_lost)
+            self.crash(self.drive.power_lost)
 
     def _later(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
         self._world.after(delay, self._if_alive, self.incarnation, act, arguments)
@@ -276,7 +280,7 @@ class SimulatedNode:
 
     def _handle(self, happened: inputs.Input) -> None:
         self.running.handle(happened, self.time.instant())
-        self._soon()
+        self.soon()
 
     def _frame(self, peer: str, payload: bytes) -> None:
         frame = frames.decode(payload)
@@ -286,7 +290,7 @@ class SimulatedNode:
         for group, message in messages:
             replica = self.running.replicas.get(group)
             if replica is not None and type(message) is Append and message.entries:
-                self._traffic.append_arrived(group, message, replica.raft, self._drive.store)
+                self._traffic.append_arrived(group, message, replica.raft, self.store)
         self._handle(inputs.FrameArrived(NodeId(peer), messages))
 
     def _propose(
@@ -300,7 +304,7 @@ class SimulatedNode:
         self._waiting[self._token] = answered
         self._handle(make(self._token))
 
-    def _soon(self) -> None:
+    def soon(self) -> None:
         if not self._turn_due:
             self._turn_due = True
             self._later(self._chance.randrange(20, 200), self._turn)
@@ -323,10 +327,13 @@ class SimulatedNode:
                 self._cluster.network.send(self.name, peer, payload)
         if turn.batch is not None:
             self._writing = turn.batch
-            self._drive.sealed(turn.batch)
-            self._later(self._drive.sync_delay(), self._commit, turn.batch)
+            self.drive.sealed(turn.batch)
+            self._later(self.drive.sync_delay(), self._commit, turn.batch)
         for answer in turn.answers:
             self._answer(answer)
+        for group, error in turn.damage:
+            self._world.counts["damage found at work"] += 1
+            self._world.note(self.name, "finds damage in group", group, error)
         for group, change in turn.role_changes:
             self._role_changed(group, change.role, change.term, change.leader)
         self._world.counts["wake"] += len(turn.effects)
@@ -335,13 +342,19 @@ class SimulatedNode:
             self._snapshotting.start(job)
         if turn.again:
             self._world.counts["turns with more to apply"] += 1
-            self._soon()
+            self.soon()
         self._arm()
 
     def _commit(self, batch: Batch) -> None:
-        self._drive.store.commit(batch)
+        try:
+            self.store.commit(batch)
+        except DiskFull:
+            self._world.counts["commit without room"] += 1
+            self._later(_ROOM_PATIENCE, self._commit, batch)
+            return
         self._writing = None
-        self._drive.store.prepare_spare()
+        with suppress(DiskFull):
+            self.store.prepare_spare()
         self._handle(inputs.Synced(batch.number))
 
     def _arm(self) -> None:
@@ -355,7 +368,7 @@ class SimulatedNode:
         if self._wake_at == at:
             self._wake_at = None
         self.running.wake(self.time.instant())
-        self._soon()
+        self.soon()
 
     def _answer(self, answer: inputs.Answer) -> None:
         answered = self._waiting.pop(answer.token)
@@ -371,22 +384,14 @@ class SimulatedNode:
             court, raft = self._cluster.court, replica.raft
             court.leaders.elected(self.name, group, term)
             court.completeness.elected(
-                self.name, group, term, raft.snapshot_index, lambda index: self._drive.store.term_at(group, index)
+                self.name, group, term, raft.snapshot_index, lambda index: self.store.term_at(group, index)
             )
-
-    def _compact(self) -> None:
-        if self._drive.store.compaction_step(_COMPACTION_STEP):
-            self._world.counts["compaction step"] += 1
-            self._later(20 * MILLISECOND, self._compact)
-        else:
-            self._later(_COMPACTION_EVERY, self._compact)
-        self._soon()
 
     # --- machines
 
     def _machine(self, group: GroupId) -> ObservedMachine:
         court = self._cluster.court
-        drive = self._drive
+        drive = self.drive
 
         def terms(index: int) -> tuple[int, int]:
             return drive.store.term_at(group, Index(index)) or 0, self.running.replicas[group].raft.term

@@ -16,6 +16,7 @@ class LogView(Protocol):
 
     def term_at(self, index: int) -> int | None: ...
     def data_at(self, index: int) -> bytes | None: ...
+    def readable(self, index: int) -> bool: ...
 
 
 class LogMatching:
@@ -36,7 +37,7 @@ class LogMatching:
                 continue
             if agreed_at is None:
                 agreed_at = index
-            if with_data and a.data_at(index) != b.data_at(index):
+            if with_data and a.data_at(index) != b.data_at(index) and a.readable(index) and b.readable(index):
                 raise Violation(
                     self.name,
                     f"group {group}: entry {index} of term {term_a} has different data on {a.node} and {b.node}",
