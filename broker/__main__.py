@@ -29,6 +29,7 @@ COMMANDS = {
     "status": _Command("broker.cli.status", "status", "Show nodes, zones, groups, leaders and lag."),
     "backup": _Command("broker.cli.backup", "backup", "Back the whole cluster up while it runs, to a directory."),
     "restore": _Command("broker.cli.restore", "restore", "Make a new cluster's nodes of a backup."),
+    "check": _Command("broker.cli.check", "check_directory", "Verify the data directory of a node that does not run."),
     "handover": _Command("broker.cli.handover", "handover", "Have a node hand over its leaderships."),
 }
 

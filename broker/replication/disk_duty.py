@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from broker.base.errors import DataCorrupt, DiskFull
+from broker.base.errors import DataCorrupt, DiskFull, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Millis
 from broker.base.limits import MIB
@@ -102,8 +102,14 @@ class DiskDuty:
             self._tell_damage()
 
     def look(self, now: Millis) -> None:
-        """To be called about once a second."""
+        """To be called about once a second. Raises Unavailable when the data directory is not there any more: what is
+        written goes into files that nobody will find again."""
         disk = self._store.disk
+        if layout.MANIFEST not in disk.names(""):
+            raise Unavailable(
+                f"{layout.MANIFEST} is missing: the data directory was removed, emptied or unmounted under the running "
+                "node; give it back, or let the node begin with an empty one"
+            )
         if self._room.judge(disk.free_bytes(), disk.total_bytes()):
             self._tell_room()
         if self._watch.judge(now):

@@ -112,7 +112,9 @@ class Engine:
         self._elected: set[GroupId] = set()
         """Groups that this node was elected to lead, until it is ready to."""
         self._sync_waiters: list[asyncio.Future[None]] = []
-        self._housekeeping = Housekeeping(self, store, self.disk, self.calls, self.clock, scope, settings.compaction)
+        self._housekeeping = Housekeeping(
+            self, store, self.disk, self.calls, self.clock, scope, settings.compaction, fail
+        )
         self._closed = False
 
     def start(self, transport: Transport) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, DataCorrupt, DiskFull
+from broker.base.errors import BrokerError, DataCorrupt, DiskFull, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Clock, Millis
 from broker.replication.calls import Calls
@@ -52,6 +53,7 @@ class Housekeeping:
         clock: Clock,
         scope: TaskScope,
         compaction: CompactionSettings,
+        fail: Callable[[str, BaseException], None],
     ) -> None:
         self._host = host
         self._store = store
@@ -60,6 +62,7 @@ class Housekeeping:
         self._clock = clock
         self._scope = scope
         self._compaction = compaction
+        self._fail = fail
         self._preparing = False
         calls.serve(ROOM_METHOD, self._tell_room)
 
@@ -102,7 +105,10 @@ class Housekeeping:
 
     async def _look_after_disk(self) -> None:
         while True:
-            self._disk.look(self._clock.monotonic())
+            try:
+                self._disk.look(self._clock.monotonic())
+            except Unavailable as error:
+                self._fail("the data directory is gone", error)
             peers = sorted(self._host.connected())
             answers = await asyncio.gather(*(self._is_full(peer) for peer in peers))
             self._disk.full_peers = frozenset(peer for peer, full in zip(peers, answers, strict=True) if full)

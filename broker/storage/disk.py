@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from broker.base.errors import BrokerError, DiskFull
+from broker.base.errors import BrokerError, DiskFull, InvalidArgument
 from broker.storage.damage import corrupt
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -157,14 +157,20 @@ class SystemLock:
 
 
 class SystemDisk:
-    """Implements Disk in a directory of the file system. ``stopwatch`` counts microseconds; without it syncs take 0."""
+    """Implements Disk in a directory of the file system. ``stopwatch`` counts microseconds; without it syncs take 0.
+
+    Raises InvalidArgument for a directory that cannot be made or written, here and when it is locked.
+    """
 
     def __init__(self, root: str | Path, stopwatch: Callable[[], int] | None = None) -> None:
         self._root = Path(root).absolute()
-        missing = [place for place in (self._root, *self._root.parents) if not place.exists()]
-        self._root.mkdir(parents=True, exist_ok=True)
-        for place in reversed(missing):
-            _sync_directory(place.parent)
+        try:
+            missing = [place for place in (self._root, *self._root.parents) if not place.exists()]
+            self._root.mkdir(parents=True, exist_ok=True)
+            for place in reversed(missing):
+                _sync_directory(place.parent)
+        except OSError as error:
+            raise self._unusable(error) from error
         self._stopwatch = stopwatch or (lambda: 0)
 
     def make_directory(self, path: str) -> None:
@@ -192,16 +198,21 @@ class SystemDisk:
 
     def lock(self, path: str) -> DiskLock:
         place = self._root / path
-        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise StorageLocked(
-                f"{place} is locked: another process uses the data directory {self._root}; stop it, or give this node "
-                "a directory of its own"
-            ) from None
-        return SystemLock(handle)
+            handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from error
+        refusal = (
+            f"{place} is locked: another process uses the data directory {self._root}; stop it, or give this node a "
+            "directory of its own"
+        )
+        return _locked(handle, fcntl.LOCK_EX, refusal)
+
+    def _unusable(self, error: OSError) -> InvalidArgument:
+        return InvalidArgument(
+            f"the data directory {self._root} cannot be used: {error.strerror}; see that it is a directory, mounted, "
+            "and that the node may write to it, or set data_dir to another"
+        )
 
     def free_bytes(self) -> int:
         room = os.statvfs(self._root)
@@ -217,6 +228,61 @@ class SystemDisk:
             return SystemFile(os.open(place, flags | os.O_CLOEXEC, 0o600), place, self._stopwatch)
         except OSError as error:
             raise _explained(error, place) from error
+
+
+class ReadOnlyDisk(SystemDisk):
+    """A directory that is only looked at: whatever would change it raises OSError.
+
+    Raises InvalidArgument where there is no such directory.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root).absolute()
+        self._stopwatch = lambda: 0
+        if not self._root.is_dir():
+            raise InvalidArgument(f"{self._root} is no directory: give the data directory of a node")
+
+    def make_directory(self, path: str) -> None:
+        raise self._refusal(path)
+
+    def create(self, path: str) -> DiskFile:
+        raise self._refusal(path)
+
+    def open(self, path: str) -> DiskFile:
+        if (self._root / path).is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a directory", path)
+        return self._open(path, os.O_RDONLY)
+
+    def rename(self, old: str, new: str) -> None:  # noqa: ARG002
+        raise self._refusal(new)
+
+    def delete(self, path: str) -> None:
+        raise self._refusal(path)
+
+    def sync_directory(self, path: str) -> None:
+        raise self._refusal(path)
+
+    def lock(self, path: str) -> DiskLock:
+        """Shared with others who look, not with a node. Raises StorageLocked."""
+        place = self._root / path
+        try:
+            handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return SystemLock(-1)
+        return _locked(handle, fcntl.LOCK_SH, f"{place} is locked: a node runs on {self._root}; stop it first")
+
+    def _refusal(self, path: str) -> OSError:
+        return OSError(errno.EROFS, "this directory is only looked at", str(self._root / path))
+
+
+def _locked(handle: int, how: int, refusal: str) -> SystemLock:
+    """Raises StorageLocked."""
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StorageLocked(refusal) from None
+    return SystemLock(handle)
 
 
 def _sync_directory(place: Path) -> None:

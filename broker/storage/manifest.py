@@ -24,21 +24,30 @@ def claim(disk: Disk, cluster: str, node: str) -> None:
 
     Raises InvalidArgument for another's directory or a newer format, DataCorrupt.
     """
-    found = small_files.read(disk, layout.MANIFEST)
+    found = read(disk)
     if found is not None:
-        _check(msgspec.msgpack.decode(found, type=Manifest), cluster, node)
+        _check_owner(found, cluster, node)
         return
     if any(layout.segment_number(name) is not None for name in disk.names(layout.WAL)):
         raise corrupt(layout.MANIFEST, 0, f"it is missing, but {layout.WAL} holds segments", kind=FILE)
     small_files.write(disk, layout.MANIFEST, msgspec.msgpack.encode(Manifest(FORMAT, cluster, node)))
 
 
-def _check(found: Manifest, cluster: str, node: str) -> None:
+def read(disk: Disk) -> Manifest | None:
+    """None if there is none. Raises InvalidArgument for a newer format, DataCorrupt."""
+    raw = small_files.read(disk, layout.MANIFEST)
+    if raw is None:
+        return None
+    found = msgspec.msgpack.decode(raw, type=Manifest)
     if found.format != FORMAT:
         raise InvalidArgument(
             f"the data directory has format {found.format}, this version reads format {FORMAT}; run the version that "
             "wrote it"
         )
+    return found
+
+
+def _check_owner(found: Manifest, cluster: str, node: str) -> None:
     if found.cluster != cluster or found.node != node:
         raise InvalidArgument(
             f"the data directory belongs to node {found.node!r} of cluster {found.cluster!r}, this is node {node!r} of "

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from broker.base.errors import DiskFull
+from broker.base.errors import DiskFull, Unavailable
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.base.instants import Millis
 from broker.base.trouble import Trouble
@@ -162,3 +162,13 @@ def test_a_directory_that_was_set_aside_is_told_as_long_as_it_is_there(disk: Fak
 
 def open_elsewhere() -> Store:
     return open_store(FakeDisk(Random(2)))
+
+
+def test_a_directory_that_vanished_under_the_node_is_found(disk: FakeDisk) -> None:
+    # given a directory that somebody removes
+    duty, _ = duty_on(disk)
+    disk.delete(layout.MANIFEST)
+
+    # then
+    with pytest.raises(Unavailable, match="removed, emptied or unmounted under the running node"):
+        duty.look(Millis(0))

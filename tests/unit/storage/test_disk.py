@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.base.errors import DiskFull
+from broker.base.errors import DiskFull, InvalidArgument
 from broker.storage.disk import StorageLocked, SystemDisk
 from tests.unit.storage.small_store import GROUP, append, compact, entries, log_of, open_store, take_snapshot
 
@@ -121,3 +121,23 @@ def test_a_store_lives_on_a_real_disk(tmp_path: Path) -> None:
     assert opened is not None
     assert list(opened[1]) == [b"state"]
     again.close()
+
+
+def test_a_directory_that_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+    # given a file where the directory should be
+    place = tmp_path / "data"
+    place.write_text("not a directory")
+
+    # then
+    with pytest.raises(InvalidArgument, match=rf"the data directory {place} cannot be used: .*; see that it is"):
+        SystemDisk(place)
+
+
+def test_a_directory_that_vanished_cannot_be_locked(tmp_path: Path) -> None:
+    # given a directory that is gone before it is locked
+    disk = SystemDisk(tmp_path / "data")
+    (tmp_path / "data").rmdir()
+
+    # then
+    with pytest.raises(InvalidArgument, match=r"cannot be used: No such file or directory"):
+        disk.lock("lock")
