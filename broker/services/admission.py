@@ -16,8 +16,9 @@ from broker.base.limits import KIB, MIB
 from broker.services.shedding import SendWindow, WindowSettings
 from broker.telemetry.metrics import Reading, Registry
 
-MESSAGE_COST = KIB // 2
-"""Bytes for which a message counts beside its content: small ones cost, too."""
+MESSAGE_COST = KIB
+REQUEST_COST = 4 * KIB
+"""Bytes for which a message, and a send, count beside the content: small ones cost, too."""
 MAX_WINDOWS = 4_096
 
 _WHAT_NOW = "nothing happened, retry after a pause"
@@ -60,6 +61,10 @@ class Admission:
             self._tell(registry)
 
     @property
+    def send_target(self) -> Millis:
+        return self._settings.window.target
+
+    @property
     def turned_away(self) -> int:
         return sum(self.refused.values())
 
@@ -95,7 +100,7 @@ class Admission:
         window = self._windows.get(group)
         if window is None:
             window = self._new_window(group)
-        cost = size + messages * MESSAGE_COST
+        cost = size + messages * MESSAGE_COST + REQUEST_COST
         self._take_on(size, self._for_sends)
         if not window.enter(cost):
             self.leave(size)
@@ -110,6 +115,11 @@ class Admission:
         """``stored``: it has succeeded."""
         self.leave(admitted.size)
         admitted.window.leave(admitted.cost, admitted.began, now, stored)
+
+    def late(self, now: Millis) -> None:
+        """Calls wait before they come here."""
+        for window in self._windows.values():
+            window.close(now)
 
     def _take_on(self, size: int, requests: int) -> None:
         if self.requests >= requests:

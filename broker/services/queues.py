@@ -160,6 +160,15 @@ class QueueService:
 
     # --- messages
 
+    @property
+    def send_target(self) -> Millis:
+        """How long a send may take before the node takes on fewer at once."""
+        return self._admission.send_target
+
+    def calls_wait(self) -> None:
+        """For a front door: calls wait before it for longer than that."""
+        self._admission.late(self.clock.monotonic())
+
     async def send(
         self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None
     ) -> SendResult:

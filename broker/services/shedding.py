@@ -12,9 +12,10 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.instants import Millis
-from broker.base.limits import KIB, MIB
+from broker.base.limits import MIB
 
-_SHRINK = 0.7
+_LEAST_SHRINK, _MOST_SHRINK = 0.7, 0.2
+"""What takes twice the time it may is twice too much; but one long pause is not to close the window altogether."""
 _GROWTH = 8
 """A window that is in use and gets its work done in time opens by one part in so many in the time of one send."""
 _IN_USE = 2
@@ -22,10 +23,11 @@ _IN_USE = 2
 
 
 class WindowSettings(msgspec.Struct, frozen=True):
-    """``target``: sends that take longer close the window. ``least`` and ``most``: bounds of the window, in bytes."""
+    """``target``: sends that take longer close the window. Bytes: where the window begins, and its bounds."""
 
     target: Millis = Millis(250)
-    least: int = 256 * KIB
+    first: int = 8 * MIB
+    least: int = MIB
     most: int = 64 * MIB
 
 
@@ -35,7 +37,7 @@ class SendWindow:
     def __init__(self, settings: WindowSettings) -> None:
         self._settings = settings
         self._shrunk_at = Millis(0)
-        self.size = settings.most
+        self.size = settings.first
         self.on_its_way = 0
 
     def enter(self, cost: int) -> bool:
@@ -45,6 +47,17 @@ class SendWindow:
         self.on_its_way += cost
         return True
 
+    def close(self, now: Millis) -> None:
+        """Sends wait somewhere before they enter: fewer of those that have are to be on their way."""
+        if now - self._shrunk_at >= self._settings.target:
+            self._shrink(self.on_its_way, _LEAST_SHRINK, now)
+
+    def _shrink(self, in_use: int, part: float, now: Millis) -> None:
+        """To a part of what is in use. Where that is little, something else than sends was slow, and half will do."""
+        wanted = in_use * part if in_use * _IN_USE >= self.size else self.size / 2
+        self.size = min(self.size, max(self._settings.least, round(wanted)))
+        self._shrunk_at = now
+
     def leave(self, cost: int, began: Millis, now: Millis, stored: bool) -> None:
         """What entered at ``began`` has ended. Only what was ``stored`` says something about how fast that goes."""
         in_use = self.on_its_way
@@ -53,7 +66,6 @@ class SendWindow:
             return
         settings, took = self._settings, now - began
         if took > settings.target:
-            self.size = max(settings.least, int(min(self.size, in_use) * _SHRINK))
-            self._shrunk_at = now
+            self._shrink(in_use, min(_LEAST_SHRINK, max(_MOST_SHRINK, settings.target / took)), now)
         elif 2 * took <= settings.target and in_use * _IN_USE >= self.size:
             self.size = min(settings.most, self.size + cost // _GROWTH)

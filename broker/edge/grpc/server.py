@@ -5,6 +5,7 @@ This room must not know what the services do; each call's meaning is in the room
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from broker.edge.grpc.backup import BackupCalls
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
 from broker.edge.grpc.consume import Consume
+from broker.edge.grpc.door_watch import DoorWatch
+from broker.edge.grpc.doors import Doors
 from broker.edge.grpc.errors import ErrorTable
 from broker.edge.grpc.looking import LookingCalls
 from broker.edge.grpc.moves import MoveCalls
@@ -38,7 +41,7 @@ from broker.telemetry.metrics import Registry
 
 REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
 """Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
-_NOT_BEGUN_SECONDS = 2
+_NOT_BEGUN_SECONDS = 5
 """A call that could not be begun for so long is refused: whoever called may have given it up."""
 QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
 CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
@@ -57,8 +60,10 @@ class ServerTls(msgspec.Struct, frozen=True):
 class GrpcSettings(msgspec.Struct, frozen=True):
     """``listen`` is host:port, port 0 for any free one. Times in milliseconds.
 
-    ``calls``: open at once on all connections, streams among them. ``connections``: beyond it the next ones are closed.
-    ``handshake_timeout``: for TLS and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
+    ``doors``: servers behind the port, each of which takes one new call in a turn of the event loop. Of each door:
+    ``calls`` are open at once, streams among them, and ``calls_not_begun`` may have arrived while the event loop was
+    busy with others. ``connections``: of all doors; beyond it the next ones are closed. ``handshake_timeout``: for TLS
+    and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
     """
 
     listen: str
@@ -66,10 +71,10 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     keepalive_time: Millis = Millis(20 * SECOND)
     keepalive_timeout: Millis = Millis(10 * SECOND)
     least_client_ping_interval: Millis = Millis(5 * SECOND)
-    calls: int = 32_768
+    doors: int = 8
+    calls: int = 8_192
     calls_of_connection: int = 1_024
-    calls_not_begun: int = 512
-    """Of all connections: calls that have arrived while the event loop was busy with others."""
+    calls_not_begun: int = 1_024
     connections: int = 20_000
     handshake_timeout: Millis = Millis(10 * SECOND)
     header_size: int = 16 * KIB
@@ -101,7 +106,12 @@ class GrpcServer:
         table = ErrorTable(random_bytes)
         self._calls = Calls(queues.clock, registry, table)
         self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
-        self._server: grpc.aio.Server | None = None
+        self._handlers = tuple(self._all_handlers())
+        self._doors = Doors(settings.doors, self._make, self._listen)
+        waiting = registry.gauge("broker_grpc_wait_milliseconds", "How long a call waited to be begun, lately.")
+        self._watch = DoorWatch(lambda: self._calls.begun, queues.calls_wait, queues.send_target, pause, waiting)
+        self._watching: asyncio.Task[None] | None = None
+        self._scope = scope
         self._port = 0
 
     @property
@@ -111,30 +121,40 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
-        server = grpc.aio.server(options=_options(self._settings), maximum_concurrent_rpcs=self._settings.calls)
-        server.add_generic_rpc_handlers(tuple(self._handlers()))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        self._port = _bind(server, self._settings)
-        await server.start()
-        self._server = server
+        self._port = await self._doors.open(self._settings.listen)
+        self._watching = self._scope.start(self._watch.run(self._doors.private), name="watch the doors")
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: Millis) -> None:
         """Say so, end the streams, let calls under way end within ``grace`` ms, and stop."""
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._streams.drain()
-        if self._server is not None:
-            await self._server.stop(grace / SECOND)
+        await self._doors.close(grace / SECOND)
         await self._around.afterwards.wait(grace)
 
     async def close(self) -> None:
         """At once; callers see their calls cancelled. May be called again, and without start."""
-        if self._server is not None:
-            server, self._server = self._server, None
-            await server.stop(None)
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._doors.close(None)
 
-    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+    def _make(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=_options(self._settings), maximum_concurrent_rpcs=self._settings.calls)
+        server.add_generic_rpc_handlers(self._handlers)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*_SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        return server
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        tls = self._settings.tls
+        try:
+            if tls is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, _credentials(tls))
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+
+    def _all_handlers(self) -> list[grpc.GenericRpcHandler]:
         streaming = {
             "Produce": Produce(self._around, self._streams).serve,
             "Consume": Consume(self._around, self._streams).serve,
@@ -153,8 +173,10 @@ class GrpcServer:
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    # Connections are dealt out evenly, but not exactly so.
+    connections = settings.connections * 5 // (4 * settings.doors) + 1
     return [
-        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a rival
+        ("grpc.so_reuseport", int(settings.doors > 1)),
         ("grpc.max_receive_message_length", REQUEST_SIZE_LIMIT),
         ("grpc.max_send_message_length", REQUEST_SIZE_LIMIT),
         ("grpc.keepalive_time_ms", settings.keepalive_time),
@@ -167,19 +189,10 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", settings.calls_not_begun),
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.calls_not_begun),
         ("grpc.server_max_unrequested_time_in_server", _NOT_BEGUN_SECONDS),
-        ("grpc.max_allowed_incoming_connections", settings.connections),
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout),
         ("grpc.http2.settings_timeout", settings.handshake_timeout),
     ]
-
-
-def _bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
-    try:
-        if settings.tls is None:
-            return server.add_insecure_port(settings.listen)
-        return server.add_secure_port(settings.listen, _credentials(settings.tls))
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {settings.listen}: {error}") from error
 
 
 def _credentials(tls: ServerTls) -> grpc.ServerCredentials:

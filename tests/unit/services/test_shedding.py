@@ -9,7 +9,7 @@ import pytest
 from broker.base.instants import Millis
 from broker.services.shedding import SendWindow, WindowSettings
 
-SETTINGS = WindowSettings(target=Millis(250), least=100, most=1_000_000)
+SETTINGS = WindowSettings(target=Millis(250), first=100_000, least=100, most=1_000_000)
 
 
 class Server:
@@ -101,7 +101,7 @@ def test_what_failed_says_nothing_about_how_fast_storing_goes() -> None:
     window = SendWindow(SETTINGS)
     window.enter(500)
     window.leave(500, Millis(0), Millis(5_000), stored=False)
-    assert (window.size, window.on_its_way) == (SETTINGS.most, 0)
+    assert (window.size, window.on_its_way) == (SETTINGS.first, 0)
 
 
 def test_one_pause_closes_the_window_once_and_not_for_each_send_that_waited() -> None:
@@ -110,16 +110,34 @@ def test_one_pause_closes_the_window_once_and_not_for_each_send_that_waited() ->
         assert window.enter(1_000)
     for _ in range(100):
         window.leave(1_000, Millis(0), Millis(1_000), stored=True)
-    assert window.size == 70_000
+    assert window.size == 25_000
 
 
-def test_a_window_that_is_hardly_used_does_not_grow_and_stays_within_its_bounds() -> None:
+def test_a_window_that_is_hardly_used_closes_by_half_and_does_not_grow() -> None:
     window = SendWindow(SETTINGS)
-    for instant in range(0, 20_000, 1_000):
+    window.enter(1_000)
+    window.leave(1_000, Millis(0), Millis(900), stored=True)
+    assert window.size == SETTINGS.first // 2
+    for instant in range(1_000, 40_000, 1_000):
         window.enter(1_000)
         window.leave(1_000, Millis(instant), Millis(instant + 900), stored=True)
-    assert window.size >= SETTINGS.least
     small = window.size
+    assert small >= SETTINGS.least
     window.enter(small // 4)
     window.leave(small // 4, Millis(50_000), Millis(50_001), stored=True)
     assert window.size == small
+
+
+def test_a_front_door_before_which_calls_wait_closes_the_window_once_in_a_while() -> None:
+    window = SendWindow(SETTINGS)
+    for _ in range(10):
+        window.enter(10_000)
+    window.close(Millis(1_000))
+    window.close(Millis(1_100))
+    assert window.size == 70_000
+    window.close(Millis(1_300))
+    assert window.size == 70_000, "so much is still on its way"
+    for _ in range(6):
+        window.leave(10_000, Millis(0), Millis(1_300), stored=True)
+    window.close(Millis(1_600))
+    assert window.size == 28_000

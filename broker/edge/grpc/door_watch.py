@@ -1,0 +1,78 @@
+"""How long a call waits before this node begins it, measured by calling itself.
+
+While there is much to do, calls queue up inside gRPC, where nothing of ours sees them. So each door is asked for the
+node's health over a socket of its own, some times a second as long as others call, and what has to wait says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2
+
+from broker.aio.system_clock import microseconds
+from broker.base.instants import SECOND, Millis
+from broker.edge.grpc.streams import Pause
+from broker.telemetry.metrics import Gauge
+
+EVERY = Millis(100)
+_METHOD = "/grpc.health.v1.Health/Check"
+_GIVEN_UP = Millis(5 * SECOND)
+
+
+class DoorWatch:
+    """``begun`` counts the calls that were begun so far. ``late`` is told when one would have waited for longer than
+    ``target`` ms, again and again while that lasts. ``gauge`` shows the longest wait of the last look, in ms."""
+
+    def __init__(
+        self, begun: Callable[[], int], late: Callable[[], None], target: Millis, pause: Pause, gauge: Gauge
+    ) -> None:
+        self._begun = begun
+        self._late = late
+        self._target = target
+        self._pause = pause
+        self._gauge = gauge
+
+    async def run(self, addresses: Sequence[str]) -> None:
+        """Looks through the sockets at ``addresses`` until it is cancelled."""
+        channels = [grpc.aio.insecure_channel(address) for address in addresses]
+        try:
+            checks: list[Any] = [
+                channel.unary_unary(_METHOD, request_serializer=health_pb2.HealthCheckRequest.SerializeToString)
+                for channel in channels
+            ]
+            seen = -1
+            while True:
+                await self._pause(EVERY)
+                begun = self._begun()
+                if begun != seen:
+                    seen = begun
+                    self._gauge.value = await self._look(checks)
+        finally:
+            for channel in channels:
+                await channel.close()
+
+    async def _look(self, checks: list[Any]) -> int:
+        started = microseconds()
+        calls = [asyncio.ensure_future(_ask(check)) for check in checks]
+        try:
+            pending: set[asyncio.Future[None]] = set(calls)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=self._target / SECOND)
+                if (microseconds() - started) // 1000 > self._target:
+                    self._late()
+        finally:
+            for call in calls:
+                call.cancel()
+        return (microseconds() - started) // 1000
+
+
+async def _ask(check: Any) -> None:
+    try:
+        await check(health_pb2.HealthCheckRequest(), timeout=_GIVEN_UP / SECOND)
+    except grpc.aio.AioRpcError:
+        return  # the node is stopping, or has let the call wait for too long: how long is measured
