@@ -47,8 +47,11 @@ class Read(msgspec.Struct, frozen=True):
     group: GroupId
     room: str
     question: Any
+    certain: bool = False
+    """Tell an answer that is None from none: by GAVE_UP."""
 
 
+GAVE_UP = object()
 Story = Generator[Pause | Change | Read, Any, None]
 
 
@@ -135,7 +138,7 @@ class Asking:
         if self._attempt > 1:
             client._world.counts["request retry"] += 1
             if not client.patient and client._chance.random() < 0.02:
-                self._end(None)
+                self._end(GAVE_UP if type(self._wanted) is Read and self._wanted.certain else None)
                 return
         # Readers wander: one who reads where another has just written finds stale answers.
         node = client.choose(self._wanted.group, 0.9 if type(self._wanted) is Change else 0.4)

@@ -21,6 +21,7 @@ from broker.machine.contract import Applied
 from broker.machine.outbox import WAKE_KEY
 from tests.simulation.checkers.applications import Application, CommittedUnchanged, MachinesIdentical
 from tests.simulation.checkers.conservation import Conservation
+from tests.simulation.checkers.directory_history import DirectoryHistory
 from tests.simulation.checkers.elections import LeaderCompleteness, OneLeaderPerTerm
 from tests.simulation.checkers.linearizability import LinearizableReads
 from tests.simulation.checkers.log_time import LogTime
@@ -57,6 +58,7 @@ class Court:
         self.judge = Judge(world.counts)
         self.conservation = Conservation(self.judge.journeys.birth)
         self.log_time = LogTime()
+        self.directory = DirectoryHistory()
         self._times: dict[int, int] = {}
         self._world = world
 

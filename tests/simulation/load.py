@@ -39,6 +39,7 @@ class Load(msgspec.Struct, frozen=True):
     replacing: bool = False
     """A dead-letter queue is deleted, and made again under its name."""
     updates: bool = False
+    registrars: int = 0
     moving: bool = False
     """Replicas are moved on request."""
     draining: bool = False
@@ -65,6 +66,7 @@ def draw(chance: Random, leaps: bool) -> Load:
         exchanges=chance.random() < 0.25,
         replacing=chance.random() < 0.2,
         updates=chance.random() < 0.25,
+        registrars=chance.choice((0, 2, 4)),
         moving=chance.random() < 0.6,
         draining=chance.random() < 0.4,
         leaps=leaps,

@@ -155,6 +155,7 @@ class Simulation:
         self._until("queues are not empty", self._undrained)
         self.court.conservation.all_drained()
         self.court.judge.journeys.all_ended(self.court.judge.models)
+        self.court.directory.judge()
         self._until("replicas are missing", self.wholeness.missing)
         self._until("replicas differ", self._apart)
         self._compare(with_data=True)
@@ -227,6 +228,7 @@ def run_seed(
     world.counts["messages delivered"] += simulation.court.conservation.deliveries
     world.counts["dumps compared"] += simulation.court.machines.compared
     world.counts["counts compared"] += simulation.court.judge.counts.compared
+    world.counts["calls of the directory compared"] += simulation.court.directory.checked
     world.counts["stamps compared"] += simulation.court.log_time.checked
     world.counts["pages compared"] += simulation.court.judge.places.browsed
     return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)

@@ -14,6 +14,7 @@ POISON = b"poison "
 
 class Scene:
     def __init__(self, world: World, court: Court, load: Load) -> None:
+        self._world = world
         self.court = court
         self.load = load
         self.chance = world.chance("workload")
@@ -21,6 +22,10 @@ class Scene:
         self.ended = False
         """No new work is begun."""
         self._bodies = 0
+
+    @property
+    def now(self) -> int:
+        return self._world.now
 
     def think(self) -> Pause:
         return Pause(int(self.chance.expovariate(1.0) * self.load.think) + 1)

@@ -12,6 +12,7 @@ from tests.simulation.court import DIRECTORY, Court
 from tests.simulation.load import Load, plan_queues
 from tests.simulation.moving import Moving
 from tests.simulation.producing import Producing
+from tests.simulation.registering import Registering
 from tests.simulation.scene import Scene
 from tests.simulation.watching import Watching
 from tests.simulation.world import World
@@ -27,6 +28,7 @@ class Workload:
         self._consuming = Consuming(self.scene, self._producing, self._watching)
         self._administering = Administering(self.scene)
         self._moving = Moving(self.scene)
+        self._registering = Registering(self.scene)
 
     def begin(self) -> None:
         self._spread([self._open()])
@@ -62,6 +64,7 @@ class Workload:
         stories += [self._watching.count() for _ in range(load.counters)]
         stories += [self._watching.find(), self._administering.purge()]
         stories += [self._administering.update()] if load.updates else []
+        stories += [self._registering.register() for _ in range(load.registrars)]
         if self._layout.spare:
             stories += [self._moving.move()] if load.moving else []
             stories += [self._moving.drain()] if load.draining else []
