@@ -30,7 +30,12 @@ def test_status_as_json_is_complete() -> None:
         result = CliRunner().invoke(build(arguments), arguments, env={"BROKER_SERVERS": cluster.addresses})
         status = json.loads(result.stdout)
         assert [node["id"] for node in status["nodes"]] == ["a-0", "b-0", "c-0"]
-        assert status["groups"][0]["replicas"][1] == {"node": "b-0", "matched": 10, "lag": 0}
+        assert status["groups"][0]["replicas"][1] == {
+            "node": "b-0",
+            "matched": 10,
+            "lag": 0,
+            "missing": False,
+        }
 
 
 def test_handover_names_the_node_and_what_moved() -> None:

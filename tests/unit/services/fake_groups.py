@@ -79,6 +79,10 @@ class FakeCluster:
         self.groups = tuple(Group(GroupId(number), tuple(names), names[0]) for number in range(groups + 1))
         self.machines = {group.id: _machine(group.id, in_flight_limit) for group in self.groups}
         self.entries: dict[tuple[GroupId, int], bytes] = {}
+        self.voters = {group.id: group.replicas for group in self.groups}
+        self.learners: dict[GroupId, tuple[NodeId, ...]] = {group.id: () for group in self.groups}
+        self.replicas = {(group.id, node) for group in self.groups for node in group.replicas}
+        """Replicas that there are, as group and node."""
         self.leaders: dict[GroupId, NodeId | None] = {group.id: names[0] for group in self.groups}
         self.down: set[NodeId] = set()
         self.on = {name: FakeGroups(self, name) for name in names}
@@ -100,6 +104,11 @@ class FakeCluster:
         self._waiters: list[tuple[GroupId, tuple[str, int], asyncio.Future[bool]]] = []
         self._elections: list[asyncio.Future[bool]] = []
         self.clock.watchers.append(self._tick)
+
+    def start(self, node: Node) -> None:
+        """A further node, which holds nothing."""
+        self.on[node.id] = FakeGroups(self, node.id)
+        self.nodes = (*self.nodes, node)
 
     @property
     def waiting(self) -> int:
@@ -271,16 +280,23 @@ class FakeGroups:
         return await self._cluster.wait(group, key, timeout)
 
     def holds(self, group: GroupId) -> bool:
-        return any(each.id == group and self._me in each.replicas for each in self._cluster.groups)
+        return (group, self._me) in self._cluster.replicas
 
     async def open(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
-        raise NotImplementedError
+        cluster = self._cluster
+        cluster.replicas.add((group, self._me))
+        if group not in cluster.machines:
+            cluster.machines[group] = _machine(group, 120_000)
+            cluster.voters[group], cluster.learners[group] = voters, ()
+            cluster.leaders[group] = voters[0]
 
     async def drop(self, group: GroupId) -> None:
-        raise NotImplementedError
+        self._cluster.replicas.discard((group, self._me))
 
     def reconfigure(self, group: GroupId, voters: tuple[NodeId, ...], learners: tuple[NodeId, ...]) -> None:
-        raise NotImplementedError
+        self._must_lead(group)
+        assert self._me in voters, "the fake does not elect another leader"
+        self._cluster.voters[group], self._cluster.learners[group] = voters, learners
 
     def expect_room(self, group: GroupId) -> None:
         if self.full:
@@ -324,7 +340,7 @@ class FakeGroups:
                 del self._cluster.captures[key]
 
     def status(self) -> list[GroupStatus]:
-        return [self._status(group) for group in self._cluster.groups if self._me in group.replicas]
+        return [self._status(group) for group, node in sorted(self._cluster.replicas) if node == self._me]
 
     def connected(self) -> frozenset[NodeId]:
         return frozenset(self._cluster.on) - self._cluster.down - {self._me}
@@ -341,20 +357,21 @@ class FakeGroups:
         await asyncio.sleep(0)
         return await self._cluster.on[node].handlers[method](payload)
 
-    def _status(self, group: Group) -> GroupStatus:
-        index = self._cluster.machines[group.id].applied_index
-        leader = self._cluster.leaders[group.id]
+    def _status(self, group: GroupId) -> GroupStatus:
+        index = self._cluster.machines[group].applied_index
+        leader = self._cluster.leaders[group]
+        voters, learners = self._cluster.voters[group], self._cluster.learners[group]
         leads = leader == self._me
         replicas = tuple(
             ReplicaStatus(
                 node,
-                Index(index - self._cluster.lag.get((group.id, node), 0)),
+                Index(index - self._cluster.lag.get((group, node), 0)),
                 node == self._me or node in self.connected(),
             )
-            for node in group.replicas
+            for node in (*voters, *learners)
         )
         return GroupStatus(
-            group=group.id,
+            group=group,
             role="leader" if leads else "follower",
             leader=leader,
             term=Term(1),
@@ -362,12 +379,13 @@ class FakeGroups:
             applied=index,
             last=index,
             snapshot=Index(0),
-            voters=group.replicas,
+            voters=voters,
             replicas=replicas if leads else (),
+            learners=learners,
         )
 
     def _has_replica(self, group: GroupId) -> bool:
-        return any(each.id == group and self._me in each.replicas for each in self._cluster.groups)
+        return self.holds(group)
 
     def _must_lead(self, group: GroupId) -> None:
         leader = self._cluster.leaders.get(group)
