@@ -61,7 +61,7 @@ async def _joined(settings: NodeSettings) -> NodeSettings:
     """The settings of a node that the cluster expects: a new one asks to be added, and learns whom it is to meet.
 
     Raises Unavailable when nobody answers, InvalidArgument when the cluster refuses."""
-    if not settings.join or (Path(settings.data_dir) / TOPOLOGY).exists():
+    if not settings.joins or (Path(settings.data_dir) / TOPOLOGY).exists():
         return settings
     me = settings.this_peer()
     async with connect(settings.join, JOIN_SECONDS) as client:
@@ -74,6 +74,7 @@ async def _joined(settings: NodeSettings) -> NodeSettings:
     peers = tuple(
         PeerSettings(each.id, each.zone, each.peer_address, each.client_address, each.admin_address)
         for each in found.nodes
+        if each.id != settings.node
     )
-    note(f"{settings.node} joins {found.cluster}: {', '.join(peer.id for peer in peers)}")
+    note(f"{settings.node} joins {found.cluster}, which has {', '.join(peer.id for peer in peers)}")
     return msgspec.structs.replace(settings, peers=peers)

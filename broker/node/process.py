@@ -32,8 +32,10 @@ FAILED = 1
 GC_THRESHOLDS = (10_000, 50, 100)
 """Of the collector's generations. What dies young is mostly freed by counting references, so looking seldom would do;
 but looking at 50,000 objects at once takes up to 25 ms."""
-PREFERENCE_POLL_SECONDS = 0.05
-PREFERENCE_PATIENCE_SECONDS = 0.6
+PREFERENCE_POLL_SECONDS = 0.1
+PREFERENCE_POLLS = 20
+PREFERENCE_PATIENCE_POLLS = 6
+"""After so many the peers that are there are enough."""
 
 
 class _Failure:
@@ -120,10 +122,11 @@ class Node:
         await self._admin.close()
 
     async def _stand(self) -> None:
-        """As soon as all peers are here, or have had their time to come."""
-        others = len(self._settings.founders()) - 1
-        waited = 0.0
-        while len(self._replicas.groups.connected()) < others and waited < PREFERENCE_PATIENCE_SECONDS:
+        """As soon as all peers are here, or have had their time to come; again where they were not ready to vote."""
+        others = len(self._replicas.known.nodes) - 1
+        for poll in range(PREFERENCE_POLLS):
+            all_here = len(self._replicas.groups.connected()) >= others
+            may_stand = self._replicas.belongs and (all_here or poll >= PREFERENCE_PATIENCE_POLLS)
+            if may_stand and not self._replicas.stand_for_preferred():
+                return
             await asyncio.sleep(PREFERENCE_POLL_SECONDS)
-            waited += PREFERENCE_POLL_SECONDS
-        self._replicas.stand_for_preferred()

@@ -101,7 +101,7 @@ class Replicas:
             life=self._memory.life,
         )
         self._founding = Founding(self._memory, self.groups, [NodeId(peer.id) for peer in settings.founders()])
-        if self.store.groups() or settings.join:
+        if self.store.groups() or settings.joins:
             if not self._memory.belongs:
                 self._memory.belong({})
             for group in self.store.groups():
@@ -129,12 +129,16 @@ class Replicas:
         """Whether this node is of a cluster that has been founded."""
         return self._memory.belongs
 
-    def stand_for_preferred(self) -> None:
-        """Campaign where this node should lead and nobody does: at start there is no reason to wait for a time-out."""
+    def stand_for_preferred(self) -> bool:
+        """Campaign where this node should lead and nobody does: at start there is no reason to wait for a time-out.
+        Whether there is such a group."""
+        stood = False
         for group in self.known.groups:
             replica = self.core.replicas.get(group.id)
             if group.preferred_leader == self.core.me and replica is not None and replica.leader is None:
                 self.engine.handle(inputs.Stand(group.id))
+                stood = True
+        return stood
 
     async def _found(self) -> None:
         decision = None

@@ -48,7 +48,7 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     advertise_peer: str = ""
     advertise_admin: str = ""
     join: str = ""
-    """Client addresses of nodes of a running cluster, host:port,..., which this node joins. Empty: it is a founder."""
+    """Client addresses of nodes of a running cluster, host:port,..., which this node joins unless it is among peers."""
     replace_dead_after_ms: int = 300_000
     """Replicas of a node that does not answer for so long go to others of its zone, if there are any. 0: never."""
     groups: int = DEFAULT_DATA_GROUPS
@@ -93,6 +93,11 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.advertise_client or self.client_listen,
             self.advertise_admin or self.admin_listen,
         )
+
+    @property
+    def joins(self) -> bool:
+        """Whether this node comes to a cluster that others have founded."""
+        return bool(self.join) and all(peer.id != self.node for peer in self.peers)
 
     def this_node(self) -> Node:
         """This node as it should stand in the directory."""
@@ -153,7 +158,9 @@ def _check(settings: NodeSettings) -> None:
     if len(set(ids)) != len(ids):
         raise InvalidArgument(f"peers names a node twice: {', '.join(sorted(ids))}")
     if ids and settings.node not in ids and not settings.join:
-        raise InvalidArgument(f"node {settings.node!r} is not among peers ({', '.join(ids)}): add it there")
+        raise InvalidArgument(
+            f"node {settings.node!r} is not among peers ({', '.join(ids)}): add it there, or have it join with --join"
+        )
     if settings.this_peer().zone != settings.zone:
         raise InvalidArgument(
             f"node {settings.node!r} has zone {settings.zone!r}, but peers says {settings.this_peer().zone!r}"

@@ -121,6 +121,26 @@ def test_every_node_accepts_its_settings(
         assert settings.advertise_client == settings.this_peer().client_address
 
 
+def test_a_pod_that_was_added_joins_under_its_own_address(
+    manifests: list[Manifest], stateful_sets: list[Manifest], tmp_path: Path
+) -> None:
+    (config,) = _of_kind(manifests, "ConfigMap")
+    file = tmp_path / "node.toml"
+    file.write_text(config["data"]["node.toml"], encoding="utf-8")
+    clients = next(each for each in _of_kind(manifests, "Service") if each["spec"].get("clusterIP") != "None")
+    for each in stateful_sets:
+        assert each["spec"]["podManagementPolicy"] == "Parallel"
+        founder, added = (f"{each['metadata']['name']}-{number}" for number in (0, 1))
+        environment = _environment(each["spec"]["template"]["spec"])
+        for node, joins in ((founder, False), (added, True)):
+            texts = environment | {"BROKER_NODE": node}
+            expanded = {name: value.replace("$(BROKER_NODE)", node) for name, value in texts.items()}
+            settings = load(file, environment=expanded)
+            assert settings.joins == joins
+            assert settings.this_peer().peer_address == f"{node}.broker-peers:4101"
+        assert settings.join == f"{clients['metadata']['name']}:4001"
+
+
 def test_ports_of_settings_pods_and_services_agree(
     manifests: list[Manifest], pods: list[Manifest], settings: dict[str, Any]
 ) -> None:
