@@ -28,7 +28,7 @@ from rich.console import Console
 from loadtest.cluster import ClusterError
 from loadtest.faults import matrix, namespaces
 from loadtest.faults.battery import Battery
-from loadtest.faults.catalogue import FAULTS
+from loadtest.faults.catalogue import CONTROLS, FAULTS
 from loadtest.faults.loopback import LoopbackNetwork
 from loadtest.faults.network import Network, NetworkError
 from loadtest.faults.outcome import Outcome
@@ -58,7 +58,7 @@ def faults(
         _list(console)
         return
     try:
-        cells = matrix.select(list(FAULTS), list(PLANS), only.replace(" ", "").split(","))
+        cells = matrix.select(list(FAULTS), list(PLANS), only.replace(" ", "").split(","), CONTROLS)
     except matrix.UnknownName as error:
         raise typer.BadParameter(str(error)) from None
     if network not in ("auto", "namespaces", "loopback"):

@@ -11,3 +11,5 @@ from loadtest.faults.process_faults import PROCESS_FAULTS
 _ALL = (*NETWORK_FAULTS, *PROCESS_FAULTS, *DISK_FAULTS, *CLOCK_FAULTS, *MEMBERSHIP_FAULTS)
 
 FAULTS = {fault.name: fault for fault in _ALL}
+CONTROLS = frozenset(fault.name for fault in _ALL if fault.control)
+"""Only run when they are named."""

@@ -71,7 +71,7 @@ class FaultyFile:
         delay = self._standing.now.sync_delay
         if delay:
             time.sleep(delay / 1_000)
-        if self._unsynced is not None:
+        if self._unsynced is not None and not self._standing.now.lying:
             with self._unsynced.lock:
                 for offset, data in self._unsynced.writes:
                     self._file.write_at(data, offset)

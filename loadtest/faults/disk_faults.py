@@ -8,6 +8,8 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from broker.base.errors import BrokerError
+from broker.client.client import Client
 from broker.storage import layout
 from loadtest.cluster import BrokerProcess
 from loadtest.faults.scene import Fault, Scene, last_line
@@ -19,6 +21,8 @@ _AWAY_SECONDS = 3.0
 _REFUSES_WITHIN_SECONDS = 12.0
 _ROTTEN_BYTES = 8
 _LOOK_EVERY_SECONDS = 0.1
+_PROBE = "probe"
+_PROBE_SECONDS = 2.0
 
 
 async def _slow(scene: Scene, leading: bool) -> None:
@@ -40,15 +44,29 @@ async def _full(scene: Scene, leading: bool) -> None:
 
 
 async def _nearly_full(scene: Scene) -> None:
-    """Every disk tells that there is hardly room."""
+    """Every disk tells that there is hardly room: sends are refused, and clients are told why."""
     nodes = list(scene.cluster.nodes.values())
+    await scene.client.create_queue(_PROBE)
     for node in nodes:
         scene.cluster.order(node, free_bytes=LITTLE_ROOM)
-    await asyncio.sleep(_LASTS_SECONDS)
+    await asyncio.sleep(_AWAY_SECONDS)
+    await _probe(scene)
+    await asyncio.sleep(_LASTS_SECONDS - _AWAY_SECONDS)
     for node in nodes:
         scene.cluster.order(node, free_bytes=None)
     for node in nodes:
         await scene.back(node, seconds=0.5)
+
+
+async def _probe(scene: Scene) -> None:
+    async with Client(scene.cluster.addresses, timeout=_PROBE_SECONDS) as client:
+        try:
+            await client.send(_PROBE, b"no room for this")
+        except BrokerError as error:
+            scene.note(f"a sender is told {error.code}: {error}")
+        else:
+            scene.doubt("a send was taken though there was hardly any room")
+    await scene.client.delete_queue(_PROBE)
 
 
 async def _rot(scene: Scene, folder: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -15,8 +15,11 @@ class UnknownName(Exception):
     """Neither a fault nor a workload; the message lists both."""
 
 
-def select(faults: Sequence[str], workloads: Sequence[str], only: Iterable[str]) -> list[Cell]:
-    """``only``: names of faults and workloads in any mix; none of a kind means all of it. Raises UnknownName.
+def select(
+    faults: Sequence[str], workloads: Sequence[str], only: Iterable[str], when_named: Collection[str] = ()
+) -> list[Cell]:
+    """``only``: names of faults and workloads in any mix; none of a kind means all of it, but for the faults in
+    ``when_named``. Raises UnknownName.
 
     The first round meets every fault once and every workload about as often as any other, so that a run that ends
     early has seen the breadth of both.
@@ -28,7 +31,7 @@ def select(faults: Sequence[str], workloads: Sequence[str], only: Iterable[str])
             f"{', '.join(unknown)}: no such fault or workload; faults are {', '.join(faults)}; workloads are "
             f"{', '.join(workloads)}"
         )
-    rows = [name for name in faults if name in wanted] or list(faults)
+    rows = [name for name in faults if name in wanted] or [name for name in faults if name not in when_named]
     columns = [name for name in workloads if name in wanted] or list(workloads)
     return [
         Cell(fault, columns[(place + turn) % len(columns)])

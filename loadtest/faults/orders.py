@@ -15,13 +15,15 @@ _LOOK_EVERY_SECONDS = 0.02
 class Orders(msgspec.Struct, frozen=True):
     """``sync_delay``: milliseconds that each sync takes longer. ``full``: no file grows and none is preallocated.
     ``free_bytes``: what the disk says of itself; None: the truth. ``wall_shift``: milliseconds by which the wall clock
-    is wrong. ``volatile``: what is written and not synced is gone when the process is; only heeded at the start."""
+    is wrong. ``volatile``: what is written and not synced is gone when the process is; only heeded at the start.
+    ``lying``: a volatile disk says that it has synced, and has not."""
 
     sync_delay: float = 0.0
     full: bool = False
     free_bytes: int | None = None
     wall_shift: int = 0
     volatile: bool = False
+    lying: bool = False
 
 
 NOTHING = Orders()

@@ -71,6 +71,18 @@ async def _power_cut(scene: Scene) -> None:
     await scene.cluster.start_again(*nodes)
 
 
+async def _power_cut_after_lies(scene: Scene) -> None:
+    nodes = list(scene.cluster.nodes.values())
+    for node in nodes:
+        scene.cluster.order(node, lying=True)
+    await asyncio.sleep(_BETWEEN_SECONDS)
+    await scene.cluster.kill(*nodes)
+    for node in nodes:
+        scene.cluster.order(node, lying=False)
+    for node in nodes:
+        await scene.start_or_empty(node)
+
+
 async def _power_cut_of_zone(scene: Scene) -> None:
     nodes = scene.cluster.of_zone(await scene.leaders_zone())
     await scene.cluster.kill(*nodes)
@@ -88,5 +100,13 @@ PROCESS_FAULTS = (
     Fault("pause-all", "all nodes stand still for 5 s", partial(_pause_all, seconds=5.0)),
     Fault("storm", "all nodes are killed one after the other, three times, then all at once", _storm),
     Fault("power-cut", "all nodes lose power, and what no disk had synced", _power_cut, volatile=True),
+    Fault(
+        "lying-disks",
+        "control: all disks say they have synced and have not, then all nodes lose power",
+        _power_cut_after_lies,
+        volatile=True,
+        changes=True,
+        control=True,
+    ),
     Fault("zone-power", "of six nodes, the two of the leader's zone lose power", _power_cut_of_zone, 6, True),
 )

@@ -120,7 +120,8 @@ Script = Callable[[Scene], Coroutine[Any, Any, None]]
 class Fault(msgspec.Struct, frozen=True):
     """``script`` breaks something and mends it. ``nodes``: of the cluster it needs, in three zones. ``volatile``,
     ``spares``, ``replace_dead_after``: as ZonedCluster takes them. ``changes``: afterwards the cluster has other nodes
-    than before."""
+    than before. ``control``: no broker can stand it, and a run that does not find it broken proves nothing; only run
+    when it is named."""
 
     name: str
     what: str
@@ -130,6 +131,7 @@ class Fault(msgspec.Struct, frozen=True):
     spares: tuple[str, ...] = ()
     replace_dead_after: float = 300.0
     changes: bool = False
+    control: bool = False
 
 
 def last_line(node: BrokerProcess) -> str:

@@ -33,6 +33,11 @@ def test_names_of_a_kind_leave_out_the_others_of_that_kind(only: list[str], expe
     assert set(select(ROWS, COLUMNS, only)) == expected
 
 
+def test_some_faults_only_run_when_they_are_named() -> None:
+    assert {cell.fault for cell in select(ROWS, COLUMNS, ["fifo"], {"cut"})} == {"kill", "slow"}
+    assert {cell.fault for cell in select(ROWS, COLUMNS, ["cut"], {"cut"})} == {"cut"}
+
+
 def test_a_name_that_is_neither_is_told_with_those_there_are() -> None:
     with pytest.raises(UnknownName, match=r"kil: no such .* cut, kill, slow.*standard, fifo"):
         select(ROWS, COLUMNS, ["kil"])
