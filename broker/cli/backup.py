@@ -16,7 +16,7 @@ from broker.cli.fetching import Fetching, Watcher
 from broker.cli.layout import DEFAULT_CLUSTER
 from broker.cli.options import Cluster, Timeout, connect
 from broker.cli.running import run
-from broker.node.restoring import check as read_all
+from broker.node.backup_check import check as read_all
 from broker.storage.backup_files import GroupFile, Manifest, must_be_empty
 from broker.storage.disk import SystemDisk
 
@@ -54,9 +54,11 @@ def backup(
 
 def check(directory: Path) -> None:
     """Says what it found. Raises InvalidArgument, DataCorrupt."""
-    manifest = read_all(directory).manifest
-    out().print(table_of(manifest, directory))
-    note("every file is whole, and every state can be loaded")
+    checked = read_all(directory)
+    out().print(table_of(checked.manifest, directory))
+    for remark in checked.remarks:
+        note(remark)
+    note("every file is whole, every state can be loaded, and they fit together")
 
 
 def table_of(manifest: Manifest, directory: Path) -> Table:

@@ -1,4 +1,4 @@
-"""From a backup to the data directory of a founding node of a new cluster; and whether a backup is whole.
+"""From a backup to the data directory of a founding node of a new cluster.
 
 Every founder is given the same backup, and what a founder makes of it follows from the backup and the founders alone:
 so all agree when they meet. Each group goes on behind a gap in its log, so that no index, and so no message id and no
@@ -90,16 +90,6 @@ class GroupState:
             if piece[0] != DUMP:
                 raise ValueError("the dump is truncated: entries follow before its last piece")
             yield piece[1:]
-
-
-def check(backup: Path) -> BackupReader:
-    """Reads all of it, as a restore would. Raises InvalidArgument, DataCorrupt."""
-    reader = BackupReader(backup)
-    for file in reader.manifest.groups:
-        reader.verify(file)
-        for _ in GroupState(reader, file).entries():
-            pass
-    return reader
 
 
 def restore(backup: Path, settings: NodeSettings) -> Restored:

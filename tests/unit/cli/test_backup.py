@@ -38,7 +38,7 @@ def test_a_whole_backup_is_said_to_be_whole(tmp_path: Path, arguments: tuple[str
     done = broker(command, str(tmp_path / "backup"), option)
     assert done.exit_code == 0
     assert "group-0003.backup" in done.stdout
-    assert "every file is whole, and every state can be loaded" in done.stderr
+    assert "every file is whole, every state can be loaded, and they fit together" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("backup", "--check"), ("restore", "--check")])
