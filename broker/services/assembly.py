@@ -93,7 +93,7 @@ def assemble(
     )
     cluster_service = ClusterService(groups, locator, directory, version, trouble)
     orders = Orders(groups, directory)
-    healer = Healer(groups, directory, cluster_service, orders, pause, settings.healing)
+    healer = Healer(groups, directory, cluster_service, orders, pause, settings.healing, trouble)
     courier = Courier(groups, locator, Targets(directory), contents, pause, settings.courier, registry)
     return Services(
         queues=queues,

@@ -15,6 +15,7 @@ import msgspec
 from broker.base.errors import BrokerError
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
 from broker.base.instants import MINUTE, SECOND, Millis
+from broker.base.trouble import Trouble
 from broker.domain.directory import healing
 from broker.domain.directory.commands import BeginChange, Change, EndChange, ForgetNode, GroupFormed, TopologyAnswer
 from broker.domain.directory.healing import Reality, Standing, Step
@@ -50,6 +51,7 @@ class Healer:
         orders: Orders,
         pause: Pause,
         settings: HealingSettings,
+        trouble: Trouble,
     ) -> None:
         self._groups = groups
         self._directory = directory
@@ -57,9 +59,11 @@ class Healer:
         self._orders = orders
         self._pause = pause
         self._settings = settings
+        self._trouble = trouble
         self._heard: dict[NodeId, Millis] = {}
         """When each node answered last, or was first looked for by this leader of the directory."""
         self._said: dict[GroupId, str] = {}
+        self._stuck: set[GroupId] = set()
         self._begun = False
         """Something was begun meanwhile: there is no reason to rest."""
 
@@ -81,8 +85,10 @@ class Healer:
         """One look and one step; whether more is to be done soon. Raises BrokerError."""
         if not self._groups.leads(DIRECTORY_GROUP):
             self._heard.clear()
+            self._tell({})
             return False
         topology, reality = await self.gather()
+        stuck = healing.beyond_help(topology, reality)
         for left in healing.departed(topology):
             await self._directory.tell(ForgetNode(left), self._deadline())
             _logger.info("healing: node %s has left the cluster", left)
@@ -90,7 +96,11 @@ class Healer:
             await self._order(stray.node, DropOrder(stray.group), f"drop its replica of group {stray.group}")
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
-            await self._carry_out(healing.next_step(group, reality))
+            step = healing.next_step(group, reality)
+            if isinstance(step, healing.Wait) and step.stuck:
+                stuck.setdefault(group.id, f"a change of the replicas of group {group.id} waits: {step.why}")
+            await self._carry_out(step)
+        self._tell(stuck)
         if not any(group.change is not None for group in on_their_way):
             found = healing.next_change(topology, reality)
             if found is not None:
@@ -135,6 +145,14 @@ class Healer:
         nearly = status.last - self._settings.lag
         ready = (each.node for each in status.replicas if each.connected and each.matched >= nearly)
         return Standing(node, status.voters, status.learners, frozenset(ready), status.joint)
+
+    def _tell(self, stuck: dict[GroupId, str]) -> None:
+        """What does not go on by itself stands in this node's trouble for as long as it is so."""
+        for group in self._stuck - set(stuck):
+            self._trouble.clear(f"healing-group-{group}")
+        for group, sentence in stuck.items():
+            self._trouble.set(f"healing-group-{group}", sentence)
+        self._stuck = set(stuck)
 
     async def _carry_out(self, step: Step) -> None:
         group = step.group

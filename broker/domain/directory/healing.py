@@ -83,10 +83,11 @@ class Drop(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """``why`` in words, for people."""
+    """``why`` in words, for people. ``stuck``: it may take more than time."""
 
     group: GroupId
     why: str
+    stuck: bool = False
 
 
 Step = Open | Reconfigure | HandOver | End | Formed | Drop | Wait
@@ -98,7 +99,7 @@ def next_step(group: Group, reality: Reality) -> Step:
         return _form(group, reality)
     standing = reality.groups.get(group.id)
     if standing is None:
-        return Wait(group.id, "the group has no leader that answers")
+        return Wait(group.id, "the group has no leader that answers", stuck=True)
     if standing.joint:
         return Wait(group.id, "its voters are changing")
     change = group.change
@@ -125,7 +126,7 @@ def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId
             return Reconfigure(group.id, standing.leader, standing.voters, _sorted(learners - {into}))
         return End(group.id, standing.voters)
     if into not in reality.holds:
-        return Wait(group.id, f"{into} does not answer")
+        return Wait(group.id, f"{into} does not answer", stuck=True)
     if group.id not in reality.holds[into]:
         return Open(group.id, into, standing.voters)
     if into not in learners:
@@ -138,7 +139,7 @@ def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId
 def _form(group: Group, reality: Reality) -> Step:
     for node in group.replicas:
         if node not in reality.holds:
-            return Wait(group.id, f"{node} does not answer")
+            return Wait(group.id, f"{node} does not answer", stuck=True)
         if group.id not in reality.holds[node]:
             return Open(group.id, node, group.replicas)
     return Formed(group.id)
@@ -158,7 +159,7 @@ def _voters(group: Group, standing: Standing, voters: set[NodeId], out: NodeId |
     there = voters & standing.ready
     if len(there) <= len(voters) // 2:
         missing = ", ".join(sorted(voters - there))
-        return Wait(group.id, f"{missing} would be needed for a majority, and is not there or far behind")
+        return Wait(group.id, f"{missing} would be needed for a majority, and is not there or far behind", stuck=True)
     heirs = there & set(standing.voters)
     if out == standing.leader and heirs:
         return HandOver(
@@ -276,6 +277,20 @@ def next_balancing(topology: TopologyAnswer, reality: Reality) -> tuple[GroupId,
     _, number, giver, taker_id = best
     group_id = DIRECTORY_GROUP if number == 1 << 30 else GroupId(number)
     return group_id, Change(giver, taker_id, f"{giver} has {load[giver]} replicas, {taker_id} {load[taker_id]}")
+
+
+def beyond_help(topology: TopologyAnswer, reality: Reality) -> dict[GroupId, str]:
+    """Groups that have lost so many replicas that those left cannot elect a leader, in words for people."""
+    found: dict[GroupId, str] = {}
+    for group in topology.groups:
+        lost = [node for node in group.replicas if node in reality.holds and group.id not in reality.holds[node]]
+        if group.id not in reality.groups and not group.forming and len(lost) > (len(group.replicas) - 1) // 2:
+            left = ", ".join(node for node in group.replicas if node not in lost) or "nobody"
+            found[group.id] = (
+                f"group {group.id} cannot elect a leader: {', '.join(lost)} lost their replicas, {left} is left. Bring a "
+                f"lost data directory back, or restore a backup"
+            )
+    return found
 
 
 def without_room(topology: TopologyAnswer, node: NodeId) -> list[GroupId]:

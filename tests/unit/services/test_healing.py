@@ -212,3 +212,21 @@ async def test_a_drained_node_takes_replicas_again_when_it_is_told_to() -> None:
     assert await nodes["a-0"].membership.balance(soon(cluster)) is None
     await nodes["a-0"].membership.resume(A1, soon(cluster))
     assert await nodes["a-0"].membership.balance(soon(cluster)) is not None
+
+
+async def test_what_cannot_heal_by_itself_is_said_in_words() -> None:
+    # given a group that has lost two of its replicas, and has no leader
+    cluster, nodes = await three_and_one()
+    cluster.elect(2, None)
+    cluster.replicas -= {(GroupId(2), A), (GroupId(2), B)}
+    await nodes["a-0"].healer.look()
+
+    # then the leader of the directory says so
+    (sentence,) = nodes["a-0"].cluster._report().trouble
+    assert sentence.startswith("group 2 cannot elect a leader: a-0, b-0 lost their replicas, c-0 is left.")
+
+    # when they are back, then it says nothing more
+    cluster.replicas |= {(GroupId(2), A), (GroupId(2), B)}
+    cluster.elect(2, "c-0")
+    await nodes["a-0"].healer.look()
+    assert nodes["a-0"].cluster._report().trouble == ()
