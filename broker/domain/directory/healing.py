@@ -287,8 +287,8 @@ def beyond_help(topology: TopologyAnswer, reality: Reality) -> dict[GroupId, str
         if group.id not in reality.groups and not group.forming and len(lost) > (len(group.replicas) - 1) // 2:
             left = ", ".join(node for node in group.replicas if node not in lost) or "nobody"
             found[group.id] = (
-                f"group {group.id} cannot elect a leader: {', '.join(lost)} lost their replicas, {left} is left. Bring a "
-                f"lost data directory back, or restore a backup"
+                f"group {group.id} cannot elect a leader: {', '.join(lost)} lost their replicas, {left} is left. Bring "
+                f"a lost data directory back, or restore a backup"
             )
     return found
 
