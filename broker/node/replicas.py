@@ -119,6 +119,10 @@ class Replicas:
         """The cluster has this shape now."""
         self.known = topology
         self.mesh.set_peers({node.id: node.peer_address for node in topology.nodes})
+        for group in topology.groups:
+            if group.id in self.store.damaged and self.core.me not in group.everywhere:
+                # Others are the group now: what is left of the damaged replica here is of no use any more.
+                self._scope.start(self.groups.drop(group.id), name=f"forget damaged group {group.id}")
         try:
             self._memory.remember(topology)
         except (BrokerError, OSError) as error:

@@ -109,6 +109,8 @@ class Housekeeping:
                 self._disk.look(self._clock.monotonic())
             except Unavailable as error:
                 self._fail("the data directory is gone", error)
+            self._store.prove()
+            self._host.soon()
             peers = sorted(self._host.connected())
             answers = await asyncio.gather(*(self._is_full(peer) for peer in peers))
             self._disk.full_peers = frozenset(peer for peer, full in zip(peers, answers, strict=True) if full)

@@ -170,6 +170,21 @@ class Drop(msgspec.Struct):
         """Its snapshots went with the batch."""
 
 
+class Prove(msgspec.Struct):
+    """Nothing but another batch behind the last one."""
+
+    group: int = 0
+
+    def record(self) -> tuple[bytes, bytes]:
+        return segment.encode_record(segment.PROOF, self.group, b"")
+
+    def sealed(self, _books: Books, _base: int, _written: SegmentBook) -> None:
+        """It changes nothing."""
+
+    def settled(self, _books: Books) -> None:
+        """Nor now."""
+
+
 class Free(msgspec.Struct):
     """Nothing refers to a segment: its file may be used again once this is durable."""
 
@@ -185,6 +200,6 @@ class Free(msgspec.Struct):
         """The file went with the batch."""
 
 
-Operation = Append | Carry | Move | SetHardState | SetMark | SetFloor | Reset | Drop | Free
-Note = SetHardState | SetMark | SetFloor | Reset | Drop | Free
+Operation = Append | Carry | Move | SetHardState | SetMark | SetFloor | Reset | Drop | Prove | Free
+Note = SetHardState | SetMark | SetFloor | Reset | Drop | Prove | Free
 """Operations that are one record."""

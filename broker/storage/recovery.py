@@ -10,7 +10,7 @@ recovery goes on: these groups are damaged (``extent``), the others are not. Oth
 may have lost anything, a vote for one.
 
 One case cannot be told apart: damage to the very last batch that was confirmed, with nothing written after it, looks
-like a batch that was torn. The replicas that confirmed it with this one still have it.
+like a batch that was torn. So a node that comes to rest writes a batch that says nothing behind it (``Store.prove``).
 
 Before anything is said of what was read, the last block is written again and synced: the process that wrote it may have
 died between its write and its sync, or after a sync that failed, and what was read may have come from memory only.
@@ -151,7 +151,7 @@ class Recovery:
                 self._apply_copy(book, block, place)
             elif place in block.bad:
                 self._miss_note(book, block, record)
-            elif record.type != segment.PREAMBLE:
+            elif record.type not in (segment.PREAMBLE, segment.PROOF):
                 self._apply_note(book, block, record)
             place += 1
 

@@ -33,6 +33,14 @@ class Retention:
         """Old entries up to ``upto`` that are in no range of ``live`` may go. Replaces an unfinished job."""
         self._jobs[group] = _Job(self._books.group(group).index.old, live, upto)
 
+    def begin(self, retained: list[tuple[int, Ranges, int]]) -> None:
+        """All of them: group, live ranges, up to which index; the list is then empty."""
+        for group, live, upto in retained:
+            self.start(group, live, upto)
+        if retained:
+            retained.clear()
+            self.slice()
+
     def forget(self, group: int) -> None:
         self._jobs.pop(group, None)
 

@@ -51,11 +51,13 @@ FREED = 8
 PREAMBLE = 9
 DROPPED = 10
 """Nothing of a group is here any more; what follows of it is another life."""
+PROOF = 11
+"""Says nothing; that it follows proves that the batch before it was whole."""
 
 ENTRY_TYPES = frozenset((ENTRY, CARRIED, MOVED))
 OF_A_GROUP = frozenset((*ENTRY_TYPES, HARD_STATE, MARK, FLOOR, RESET, DROPPED))
 """The record says nothing of any other group."""
-_TYPES = frozenset(range(ENTRY, DROPPED + 1))
+_TYPES = frozenset(range(ENTRY, PROOF + 1))
 _KINDS = tuple(EntryKind)
 
 _value = google_crc32c.value

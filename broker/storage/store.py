@@ -9,11 +9,11 @@ means.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from contextlib import suppress
 
 import msgspec
 
-from broker.base.errors import DataCorrupt
+from broker.base.errors import BrokerError, DataCorrupt
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.raft.types import Entry, HardState, Membership, SnapshotMark
 from broker.storage import layout, manifest, segment, setting_aside, small_files, statistics
@@ -25,7 +25,7 @@ from broker.storage.disk import Disk, StorageLocked
 from broker.storage.draft import Draft, void_all
 from broker.storage.entries import Entries
 from broker.storage.locations import OFFSET_BITS
-from broker.storage.operations import Append, Carry, Move, Reset, SetFloor, SetHardState, SetMark
+from broker.storage.operations import Append, Carry, Move, Prove, Reset, SetFloor, SetHardState, SetMark
 from broker.storage.pool import SegmentPool
 from broker.storage.reader import Reader
 from broker.storage.recovered import Recovered, recovered_of
@@ -36,7 +36,7 @@ from broker.storage.settings import StorageSettings
 from broker.storage.snapshots import SnapshotFiles, SnapshotWriter
 from broker.storage.statistics import StoreStats
 from broker.storage.tail import Cache, Tail, next_index
-from broker.storage.term_runs import TermRuns, runs_of
+from broker.storage.term_runs import TermRuns, runs_in
 from broker.storage.under_way import UnderWay
 from broker.storage.wal import Batch, Wal
 
@@ -107,6 +107,8 @@ class Store:
         self._under_way = UnderWay(self._books, self._entries, self._cache)
         self._recovered: dict[int, Recovered] = {}
         self._lives: dict[int, int] = {}
+        self._proved = 0 if recovery.last is None else -1
+        """The last batch, if it is only there to prove the one before."""
         for group in self._books.groups:
             if group not in damaged:
                 self._recover_group(group, recovery)
@@ -146,14 +148,11 @@ class Store:
         if first < tail.first:
             raise ValueError(f"group {group}: entry {first} lies before the log's beginning {tail.first}")
         if first <= tail.last:
-            self._cache.cut(tail, first, self._appends_of(group))
+            self._cache.cut(tail, first, self._under_way.appends_of(group, self._draft))
         draft = self._draft
         offsets = draft.encode(segment.ENTRY, group, entries)
         last = entries[-1]
-        if entries[0].term == last.term:
-            runs = [(int(first), int(last.term))]
-        else:
-            runs = runs_of([(entry.index, entry.term) for entry in entries])
+        runs = runs_in(entries)
         draft.operations.append(Append(group, first, last.index, offsets, runs))
         tail.terms.replace(runs)
         tail.last = last.index
@@ -179,7 +178,7 @@ class Store:
     def stage_reset(self, group: GroupId, mark: SnapshotMark, name: str) -> None:
         """A received snapshot counts; the log is dropped and continues after ``mark``. Carried entries stay."""
         tail = self._entries.tail(group)
-        appends = self._appends_of(group)
+        appends = self._under_way.appends_of(group, self._draft)
         self._entries.keep_old(group, appends)
         self._cache.cut(tail, tail.recent_first, appends)
         tail.mark, tail.mark_name = mark, name
@@ -258,7 +257,7 @@ class Store:
         self._under_way.settle(self._wal.durable)
         copies, draft = self._copies, self._draft
         if not draft.operations and not copies.operations:
-            self._begin_retentions(draft)
+            self._retention.begin(draft.retained)
             return None
         self._draft = Draft()
         if copies.operations:
@@ -290,8 +289,10 @@ class Store:
         batch.stale_snapshots = draft.stale_snapshots
         for group, name in draft.marked.items():
             batch.stale_snapshots += self._snapshots.superseded(group, name)
+        if all(type(each) is Prove for each in operations):
+            self._proved = batch.number
         self._under_way.add(batch)
-        self._begin_retentions(draft)
+        self._retention.begin(draft.retained)
         return batch
 
     def commit(self, batch: Batch) -> None:
@@ -379,22 +380,19 @@ class Store:
     def stats(self) -> StoreStats:
         return statistics.look(self._books, self.disk, self._pool, self._wal, self._cache)
 
+    def prove(self) -> None:
+        """When nothing else is to be written: stage a batch that proves, by being there, that the last was whole."""
+        if not self._draft.operations and self._wal.sealed != self._proved:
+            self._draft.note(Prove())
+
     def close(self) -> None:
         """Let go of files and lock. What was not committed is lost."""
+        self._draft = Draft()
+        self.prove()
+        batch = self.seal() if self._wal.sealed == self._wal.durable else None
+        if batch is not None:
+            with suppress(OSError, BrokerError):
+                self._wal.commit(batch)
         self._reader.close()
         self._wal.close()
         self._lock.release()
-
-    # --- inside
-
-    def _appends_of(self, group: GroupId) -> list[Append]:
-        """Of one group, staged or sealed, not known to be durable."""
-        staged = (each for each in self._draft.operations if type(each) is Append and each.group == group)
-        return [each for each in chain(staged, self._under_way.appends_of(group)) if not each.void]
-
-    def _begin_retentions(self, draft: Draft) -> None:
-        for group, live, upto in draft.retained:
-            self._retention.start(group, live, upto)
-        if draft.retained:
-            draft.retained.clear()
-            self._retention.slice()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
+
+from broker.raft.types import Entry
 
 Run = tuple[int, int]
 """First index, term."""
@@ -68,3 +71,11 @@ def runs_of(indexes_and_terms: list[Run]) -> list[Run]:
         if not runs or runs[-1][1] != term:
             runs.append((index, term))
     return runs
+
+
+def runs_in(entries: Sequence[Entry]) -> list[Run]:
+    """Of consecutive entries."""
+    first, last = entries[0], entries[-1]
+    if first.term == last.term:
+        return [(int(first.index), int(last.term))]
+    return runs_of([(entry.index, entry.term) for entry in entries])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from itertools import chain
 
 from broker.base.ids import GroupId
 from broker.storage.books import Books
-from broker.storage.draft import void_all
+from broker.storage.draft import Draft, void_all
 from broker.storage.entries import Entries
 from broker.storage.operations import Append, Carry
 from broker.storage.tail import Cache
@@ -37,9 +37,10 @@ class UnderWay:
             batch.operations = []
         self._cache.shrink()
 
-    def appends_of(self, group: GroupId) -> Iterator[Append]:
-        for batch in self._batches:
-            yield from (each for each in batch.operations if type(each) is Append and each.group == group)
+    def appends_of(self, group: GroupId, draft: Draft) -> list[Append]:
+        """Of one group, staged or sealed, not known to be durable."""
+        operations = chain(draft.operations, *(batch.operations for batch in self._batches))
+        return [each for each in operations if type(each) is Append and each.group == group and not each.void]
 
     def drop(self, group: GroupId) -> None:
         for batch in self._batches:
