@@ -84,7 +84,7 @@ class AdminServer:
                 await writer.drain()
                 writer.write_eof()
                 await self._discard(reader)
-        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError) as error:
+        except (OSError, asyncio.IncompleteReadError) as error:  # a time-out is an OSError, too
             _log.debug("admin connection ended early", cause=type(error).__name__)
             writer.transport.abort()  # an answer that nobody reads would be kept for as long as they like
         finally:

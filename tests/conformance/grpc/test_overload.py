@@ -1,0 +1,155 @@
+"""A node with too much to do, and requests that are too large: refused in time, by name, and the others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from broker.base.instants import Millis
+from broker.client.errors import of_call
+from broker.edge.grpc.door_watch import DoorWatch
+from broker.edge.grpc.doors import Doors
+from broker.pb.queues.v1 import queues_pb2 as pb
+from broker.services.admission import AdmissionSettings
+from broker.services.assembly import ServiceSettings
+from broker.telemetry.metrics import Gauge
+from tests.conformance.grpc.serving import TIMEOUT, Running, real_pause, refusal, serving, until
+from tests.conformance.grpc.test_produce import frame, opened
+
+
+async def test_a_frame_too_much_is_refused_by_name_and_stored_when_it_comes_again() -> None:
+    async with serving(settings=ServiceSettings(admission=AdmissionSettings(requests=1))) as running:
+        await running.create()
+        stream = await opened(running)
+        running.cluster.held = asyncio.Event()
+        await stream.write(frame(1, b"a"))
+        await until(lambda: running.doors["a-0"].services.admission.requests == 1)
+        await stream.write(frame(2, b"b"))
+        refused = await stream.read()
+        assert (refused.frame, refused.error.code, refused.error.retryable) == (2, "Overloaded", True)
+        assert "its limit is 1" in refused.error.message
+
+        running.cluster.held.set()
+        assert (await stream.read()).frame == 1
+        await stream.write(frame(2, b"b"))
+        assert (await stream.read()).accepted == 1
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+
+
+async def test_long_polls_do_not_keep_anybody_out() -> None:
+    async with serving(settings=ServiceSettings(admission=AdmissionSettings(requests=2, polls=3))) as running:
+        await running.create()
+        polls = [asyncio.ensure_future(running.receive(1, wait_ms=20_000)) for _ in range(3)]
+        await running.polls(3)
+        status, info = await refusal(running.queues.Receive(pb.ReceiveRequest(queue="orders", wait_ms=20_000)))
+        assert (status, info.code) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "Overloaded")
+        await running.send(b"a", b"b", b"c")
+        assert sum(map(len, await asyncio.gather(*polls))) == 3
+
+
+async def test_many_connections_are_served_whichever_door_they_come_to() -> None:
+    async with serving() as running:
+        await running.create()
+        port = running.doors["a-0"].server.port
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=own) for _ in range(40)]
+        stubs = [running.doors["a-0"].queues.__class__(channel) for channel in channels]
+        request = pb.DescribeQueueRequest(name="orders")
+        answers = await asyncio.gather(*(stub.DescribeQueue(request, timeout=TIMEOUT) for stub in stubs))
+        assert {answer.queue.name for answer in answers} == {"orders"}
+        for channel in channels:
+            await channel.close()
+
+
+async def refused_without_a_word(running: Running, metadata: Any = None, body: bytes = b"x") -> grpc.aio.AioRpcError:
+    request = pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=body)])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await running.queues.Send(request, timeout=TIMEOUT, metadata=metadata)
+    return refused.value
+
+
+async def test_a_request_over_the_limit_is_refused_before_it_is_read() -> None:
+    async with serving() as running:
+        await running.create()
+        error = await refused_without_a_word(running, body=bytes(6 * 1024 * 1024))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert of_call(error, "a-0").code == "BatchTooLarge"
+        assert len((await running.send(b"x")).message_ids) == 1
+
+
+async def test_headers_over_the_limit_are_refused() -> None:
+    async with serving() as running:
+        await running.create()
+        error = await refused_without_a_word(running, metadata=(("x-large", "y" * 20_000),))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len((await running.send(b"x")).message_ids) == 1
+
+
+# --- the watch over the doors
+
+
+class SlowHealth(health_pb2_grpc.HealthServicer):
+    def __init__(self) -> None:
+        self.asked = 0
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
+        self.asked += 1
+        await self.go.wait()
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+
+@asynccontextmanager
+async def doors(health: SlowHealth) -> AsyncIterator[Doors]:
+    def make() -> grpc.aio.Server:
+        server = grpc.aio.server()
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+        return server
+
+    made = Doors(3, make, lambda server, address: server.add_insecure_port(address))
+    await made.open("127.0.0.1:0")
+    yield made
+    await made.close(None)
+
+
+async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_while_nobody_calls() -> None:
+    health, gauge, begun, late = SlowHealth(), Gauge(), 0, 0
+
+    def is_late() -> None:
+        nonlocal late
+        late += 1
+
+    async with doors(health) as made:
+        watch = DoorWatch(lambda: begun, is_late, Millis(5), real_pause, gauge)
+        watching = asyncio.ensure_future(watch.run(made.private))
+        await until(lambda: health.asked == 3)
+        for _ in range(20):
+            await real_pause(Millis(1))
+        assert health.asked == 3
+
+        health.go.clear()
+        begun = 1
+        await until(lambda: late >= 3)
+        health.go.set()
+        await until(lambda: gauge.value > 5)
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def test_the_sockets_of_the_watch_are_nobody_elses_business() -> None:
+    async with doors(SlowHealth()) as made:
+        folder = Path(made.private[0].removeprefix("unix:")).parent
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert len(made.private) == 3
+    assert not folder.exists()
