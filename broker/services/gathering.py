@@ -67,6 +67,9 @@ class OwnWaitRequest(msgspec.Struct, frozen=True, array_like=True):
     queue: QueueId
 
 
+MAX_BUSY = 10_000
+
+
 class Busy:
     """Of which queues this node finds many messages in the stripes that it leads itself."""
 
@@ -75,6 +78,8 @@ class Busy:
         self._until: dict[QueueId, Millis] = {}
 
     def found_many(self, queue: QueueId) -> None:
+        if len(self._until) >= MAX_BUSY:
+            self._until.clear()
         self._until[queue] = Millis(self._clock.monotonic() + BUSY_TIME)
 
     def is_busy(self, queue: QueueId) -> bool:

@@ -118,6 +118,12 @@ class Registry:
             raise ValueError(f"{name} was registered with bounds {histogram.bounds}, now with {bounds}")
         return histogram
 
+    def forget(self, name: str, labels: Mapping[str, str]) -> None:
+        """The series with these labels is told no more; whoever holds its instrument counts for nobody."""
+        family = self._families.get(name)
+        if family is not None:
+            family.instruments.pop(tuple(labels.values()), None)
+
     def gauges(self, name: str, description: str, label_names: Sequence[str], read: Callable[[], Reading]) -> None:
         """Gauges that ``read`` tells at scrape time, on the event loop: it must be quick and touch no I/O."""
         self._add(_Family(name, description, "gauge", tuple(label_names), read=read))
