@@ -84,7 +84,8 @@ class ReplicatedMachine:
         if opened.room == holding.ROOM:
             return self._change_hold(opened, index)
         if opened.request is None:
-            return self._held_back(opened) or self._carry_out(opened, index)
+            held_back = None if self._hold is None else self._held_back(opened, self._hold)
+            return held_back or self._carry_out(opened, index)
         try:
             kept = self._sessions.recall(opened.request.session, opened.request.number)
         except InvalidArgument as error:
@@ -92,7 +93,7 @@ class ReplicatedMachine:
         if kept is not None:
             self._sessions.touch(opened.request.session, now)
             return Applied(self._reply(kept), self._advance(self._others[TICK_ROOM], now))
-        held_back = self._held_back(opened)
+        held_back = None if self._hold is None else self._held_back(opened, self._hold)
         if held_back is not None:
             return held_back  # and not remembered: the same request is to succeed later
         applied = self._carry_out(opened, index)
@@ -160,11 +161,9 @@ class ReplicatedMachine:
         applied = room.apply(opened.command, Place(index, self.now))
         return Applied(applied.reply, elsewhere + applied.effects) if elsewhere else applied
 
-    def _held_back(self, opened: Envelope) -> Applied | None:
-        """The answer to a command that waits for the end of a hold."""
-        if self._hold is None:
-            return None
-        self._hold = holding.in_force(self._hold, self.now)
+    def _held_back(self, opened: Envelope, hold: Hold) -> Applied | None:
+        """The answer to a command that waits for the end of the hold."""
+        self._hold = holding.in_force(hold, self.now)
         room = self._rooms.get(opened.room)
         if self._hold is None or room is None or not room.waits(opened.command):
             return None
