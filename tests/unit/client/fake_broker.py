@@ -25,6 +25,7 @@ from broker.pb.cluster.v1 import cluster_pb2, cluster_pb2_grpc
 from broker.pb.queues.v1 import queues_pb2, queues_pb2_grpc
 from tests.unit.client.fake_consume import FakeConsumeStream
 from tests.unit.client.fake_further_calls import FakeFurtherCalls
+from tests.unit.client.fake_members import FakeMemberCalls, Members
 from tests.unit.client.fake_queue import StoredQueue, attempt, info, store
 from tests.unit.client.fake_refusal import refuse
 
@@ -56,6 +57,7 @@ class FakeCluster:
         """While it is cleared, frames are stored but not acknowledged."""
         self.release.set()
         self.handed_over: list[str] = []
+        self.members = Members()
         self.located = 0
 
     @property
@@ -80,7 +82,9 @@ class FakeCluster:
         return next(node for node in self.nodes if node.address == address)
 
 
-class FakeNode(FakeFurtherCalls, queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer):
+class FakeNode(
+    FakeFurtherCalls, FakeMemberCalls, queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer
+):
     def __init__(self, cluster: FakeCluster, name: str) -> None:
         self.cluster = cluster
         self.name = name
@@ -126,6 +130,7 @@ class FakeNode(FakeFurtherCalls, queues_pb2_grpc.QueueServiceServicer, cluster_p
 
     async def GetStatus(self, request: cluster_pb2.GetStatusRequest, context: Any) -> cluster_pb2.GetStatusResponse:
         await self.speaks.wait()
+        members = self.cluster.members
         nodes = [
             cluster_pb2.Node(
                 id=node.name,
@@ -136,11 +141,28 @@ class FakeNode(FakeFurtherCalls, queues_pb2_grpc.QueueServiceServicer, cluster_p
                 version="0.1.0",
                 uptime_ms=61_000,
                 leads=int(node.address == self.cluster.leader),
+                duty=members.duties.get(node.name, ""),
+                replicas=members.replicas(node.name),
+                trouble=members.trouble.get(node.name, ()),
             )
             for node in self.cluster.nodes
+            if node.name not in members.gone
         ]
         replicas = [cluster_pb2.Replica(node=node.name, matched=10, lag=0) for node in self.cluster.nodes]
-        groups = [cluster_pb2.Group(id=7, leader="a-0", term=3, commit=10, last=10, replicas=replicas, resources=1)]
+        change = members.change()
+        groups = [
+            cluster_pb2.Group(
+                id=7 + number,
+                leader=members.leader,
+                term=3,
+                commit=10,
+                last=10,
+                replicas=replicas,
+                resources=1,
+                change=change,
+            )
+            for number in range(members.groups)
+        ]
         return cluster_pb2.GetStatusResponse(cluster="fake", answered_by=self.name, nodes=nodes, groups=groups)
 
     async def HandOver(self, request: cluster_pb2.HandOverRequest, context: Any) -> cluster_pb2.HandOverResponse:
