@@ -28,6 +28,7 @@ def main() -> int:
         return _one(arguments.seed, arguments.seconds, arguments.trace, console)
     begun = time.monotonic()
     counts: Counter[str] = Counter()
+    met: Counter[tuple[str, str]] = Counter()
     failures: list[Outcome] = []
     simulated = 0
     seeds = range(arguments.start, arguments.start + arguments.seeds)
@@ -43,11 +44,16 @@ def main() -> int:
         task = bar.add_task("seeds", total=len(seeds), failed=0)
         for outcome in _outcomes(seeds, arguments.seconds, arguments.jobs):
             counts.update(outcome.counts)
+            met.update(outcome.met)
             simulated += outcome.simulated
             if outcome.checker:
                 failures.append(outcome)
                 _tell_failure(outcome, arguments.seconds, console)
             bar.update(task, advance=1, failed=len(failures))
+    console.print(coverage.table(met))
+    never = coverage.unmet(met)
+    if never:
+        console.print(f"never met: {', '.join(never)}", style="yellow")
     _report(console, counts, simulated, len(seeds), time.monotonic() - begun, failures)
     return 1 if failures else 0
 
@@ -97,9 +103,11 @@ def _report(
     for name, count in sorted(counts.items()):
         table.add_row(name, f"{count:,}")
     console.print(table)
+    faults = sum(count for name, count in counts.items() if name.startswith("fault: "))
     console.print(
         f"{seeds} seeds, {simulated / SECOND / 3600:.2f} simulated hours in {took:.0f} s "
-        f"({seeds / took:.2f} seeds/s, {simulated / SECOND / took:.0f}x real time)",
+        f"({seeds / took:.2f} seeds/s, {simulated / SECOND / took:.0f}x real time): {faults:,} faults, "
+        f"{counts['election']:,} elections, {counts['healing: step End']:,} replicas given back or moved",
         highlight=False,
     )
     unreached = coverage.missing(counts)

@@ -59,6 +59,7 @@ class Bulk:
             return
         sending = Sending(job, source, target)
         self._under_way.append(sending)
+        self._world.under_way["~ snapshot travels"] += 1
         target.work(self._network.latency(), self._begin, sending)
 
     def process_ended(self, name: str) -> None:
@@ -110,6 +111,7 @@ class Bulk:
             self._break(sending)
             return
         self._under_way.remove(sending)
+        self._world.under_way["~ snapshot travels"] -= 1
         self._world.counts["snapshot transfer"] += 1
         sending.target.handle(arrived)
         sending.source.work(self._network.latency(), sending.source.handle, self._ended(sending, True))
@@ -125,6 +127,7 @@ class Bulk:
 
     def _break(self, sending: Sending) -> None:
         self._under_way.remove(sending)
+        self._world.under_way["~ snapshot travels"] -= 1
         self._world.counts["snapshot transfer broken"] += 1
         source, target = sending.source, sending.target
         if source.up and source.incarnation == sending.incarnations[0]:

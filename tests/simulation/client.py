@@ -17,8 +17,8 @@ from broker.base.ids import GroupId
 from broker.machine.envelope import RequestId
 from broker.replication import inputs
 from tests.simulation.court import Court
-from tests.simulation.faults import Rates
 from tests.simulation.node import SimulatedNode
+from tests.simulation.rates import Rates
 from tests.simulation.world import MILLISECOND, World
 
 _PATIENCE = (150 * MILLISECOND, 400 * MILLISECOND, 1_500 * MILLISECOND)
@@ -130,6 +130,8 @@ class Asking:
             self._data = _encoder.encode(wanted.command)
             client._world.note_bytes(self._data)
         asked = type(wanted.command if type(wanted) is Change else wanted.question).__name__
+        self._name = asked
+        client._world.under_way[asked] += 1
         client._world.note(client.name, "asks", wanted.group, asked, self._request)
 
     def attempt(self) -> None:
@@ -214,4 +216,5 @@ class Asking:
 
     def _end(self, reply: Any) -> None:
         self._over = True
+        self._client._world.under_way[self._name] -= 1
         self._client._go_on(self._story, reply)

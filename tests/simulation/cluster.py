@@ -14,9 +14,9 @@ from broker.replication.replica import ReplicaSettings
 from tests.simulation.bulk import Bulk
 from tests.simulation.courier import Roads
 from tests.simulation.court import Court
-from tests.simulation.faults import Rates
 from tests.simulation.healing import HealingSettings
 from tests.simulation.network import Network
+from tests.simulation.rates import Rates
 from tests.simulation.world import World
 
 ZONES = ("a", "b", "c")

@@ -41,8 +41,8 @@ from broker.services.parcels import QueueParcels, stale
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.clock import NodeClock
 from tests.simulation.court import DIRECTORY, QUEUES
-from tests.simulation.faults import Rates
 from tests.simulation.network import Network
+from tests.simulation.rates import Rates
 from tests.simulation.world import MILLISECOND, SECOND, World
 
 STEP_TIME = 700 * MILLISECOND

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich.table import Table
+
 REQUIRED = (
     "election",
     "pre-vote rejection",
@@ -16,12 +18,12 @@ REQUIRED = (
     "torn tail cut",
     "leader crash",
     "asymmetric partition",
-    "clock jump",
+    "fault: clock jump",
     "request retry deduplicated",
     "read index",
     "tick",
     "turns with more to apply",
-    "clock leap",
+    "fault: clock leap",
     "duplicate send",
     "receive attempt repeated",
     "group blocked",
@@ -42,3 +44,27 @@ REQUIRED = (
 
 def missing(counts: Mapping[str, int]) -> list[str]:
     return [name for name in REQUIRED if not counts.get(name)]
+
+
+def table(met: Mapping[tuple[str, str], int]) -> Table:
+    """Which faults found which calls and states under way, and how often."""
+    faults = sorted({fault for fault, _ in met})
+    found = Table("under way", title="what the faults met", show_lines=False, padding=(0, 0))
+    for fault in faults:
+        found.add_column(fault.replace(" ", "\n"), justify="right")
+    for what in sorted({what for _, what in met}):
+        found.add_row(what, *(_short(met.get((fault, what), 0)) for fault in faults))
+    return found
+
+
+def unmet(met: Mapping[tuple[str, str], int]) -> list[str]:
+    """Faults that never met one of the states."""
+    faults = sorted({fault for fault, _ in met})
+    states = sorted({what for _, what in met if what.startswith("~")})
+    return [f"{fault} x {state[2:]}" for fault in faults for state in states if not met.get((fault, state))]
+
+
+def _short(count: int) -> str:
+    if not count:
+        return "\u00b7"
+    return str(count) if count < 10_000 else f"{count // 1_000}k"

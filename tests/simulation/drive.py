@@ -12,7 +12,7 @@ from broker.storage.disk import Disk
 from broker.storage.segment import BLOCK_HEADER_BYTES
 from broker.storage.store import Batch, StorageSettings, Store
 from tests.simulation.fake_disk import SECTOR, FakeDisk, PowerLoss
-from tests.simulation.faults import Rates
+from tests.simulation.rates import Rates
 from tests.simulation.world import World
 
 CLUSTER = "simulated"
@@ -89,7 +89,7 @@ class Drive:
             path = self._chance.choice(where)
             offset = self._chance.randrange(self._end_of(path))
             self._disk.flip(path, offset, self._chance.randrange(1, 256))
-            self._world.counts["fault: rot"] += 1
+            self._world.hit("rot")
             self._world.note(self._name, "rots:", path, "at", offset)
 
     def _end_of(self, path: str) -> int:

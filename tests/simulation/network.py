@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
-from tests.simulation.faults import Rates
+from tests.simulation.rates import Rates
 from tests.simulation.world import MILLISECOND, SECOND, World
 
 SILENCE = 2 * SECOND

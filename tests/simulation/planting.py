@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.simulation import faults
 from tests.simulation.load import Load
+from tests.simulation.rates import Rates
 from tests.simulation.run import Plan, run_seed
 from tests.simulation.world import MILLISECOND, SECOND
 
 MAX_SEEDS = 60
 DURATION = 12 * SECOND
 
-CRASHES = faults.Rates(
+CRASHES = Rates(
     power_loss_every=1 * SECOND, all_down_every=4 * SECOND, down_for=200 * MILLISECOND, sync_time=10 * MILLISECOND
 )
-PARTITIONS = faults.Rates(partition_every=2 * SECOND, partition_for=3 * SECOND, one_way=0.3)
-TURMOIL = faults.Rates(
+PARTITIONS = Rates(partition_every=2 * SECOND, partition_for=3 * SECOND, one_way=0.3)
+TURMOIL = Rates(
     partition_every=1 * SECOND,
     partition_for=1_500 * MILLISECOND,
     one_way=0.3,
@@ -27,10 +27,10 @@ TURMOIL = faults.Rates(
     down_for=100 * MILLISECOND,
     sync_time=10 * MILLISECOND,
 )
-CALM = faults.Rates(reply_loss=0.1, request_duplication=0.1)
+CALM = Rates(reply_loss=0.1, request_duplication=0.1)
 
 
-def under(rates: faults.Rates, load: Load | None = None, nodes: tuple[str, ...] = ()) -> Callable[[Plan], Plan]:
+def under(rates: Rates, load: Load | None = None, nodes: tuple[str, ...] = ()) -> Callable[[Plan], Plan]:
     """``load`` and ``nodes`` not given: as each seed draws them."""
 
     def adjusted(plan: Plan) -> Plan:
@@ -39,7 +39,7 @@ def under(rates: faults.Rates, load: Load | None = None, nodes: tuple[str, ...] 
     return adjusted
 
 
-def findings(rates: faults.Rates, wanted: set[str], load: Load | None = None, nodes: tuple[str, ...] = ()) -> set[str]:
+def findings(rates: Rates, wanted: set[str], load: Load | None = None, nodes: tuple[str, ...] = ()) -> set[str]:
     """The checkers that broken seeds broke, up to the first wanted one."""
     found: set[str] = set()
     for seed in range(MAX_SEEDS):

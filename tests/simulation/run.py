@@ -13,7 +13,7 @@ from broker.base.instants import Millis
 from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.storage.settings import StorageSettings
-from tests.simulation import courier, faults, healing, load
+from tests.simulation import courier, healing, load, rates
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.client import Client
 from tests.simulation.clock import EPOCH
@@ -27,6 +27,8 @@ from tests.simulation.logs import ReplicaLog
 from tests.simulation.machines import machine_of
 from tests.simulation.network import Network
 from tests.simulation.node import SimulatedNode
+from tests.simulation.rates import Rates
+from tests.simulation.states import States
 from tests.simulation.wholeness import Wholeness
 from tests.simulation.workload import Workload
 from tests.simulation.world import MILLISECOND, SECOND, World
@@ -46,12 +48,14 @@ class Outcome(msgspec.Struct):
     trace_hash: str
     checker: str = ""
     story: str = ""
+    met: dict[tuple[str, str], int] = {}
+    """How often a fault found a call, or a state, under way."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What a seed draws, unless a test asks for something else."""
 
-    rates: faults.Rates
+    rates: Rates
     load: load.Load
     raft: RaftConfig
     replica: ReplicaSettings
@@ -66,15 +70,15 @@ class Plan(msgspec.Struct, frozen=True):
 def draw_plan(world: World, duration: int) -> Plan:
     chance = world.chance("plan")
     shortest, longest = chance.choice(((700, 1_200), (300, 600), (250, 2_000)))
-    rates = faults.draw(world.chance("rates"))
+    drawn = rates.draw(world.chance("rates"))
     return Plan(
-        rates=rates,
-        load=load.draw(world.chance("load"), leaps=rates.leap_at is not None),
+        rates=drawn,
+        load=load.draw(world.chance("load"), leaps=drawn.leap_at is not None),
         raft=RaftConfig(
             heartbeat_interval=Millis(50 if shortest < 500 else 100),
             election_timeout_min=Millis(shortest),
             election_timeout_max=Millis(longest),
-            lease_reads=rates.drift == 0 and chance.random() < 0.5,  # only sound while clock rates agree
+            lease_reads=drawn.drift == 0 and chance.random() < 0.5,  # only sound while clock rates agree
             max_append_bytes=chance.choice((2_000, 64_000, 1_048_576)),
             max_inflight_appends=chance.choice((1, 4, 64)),
         ),
@@ -127,6 +131,7 @@ class Simulation:
         self.clients = [
             Client(f"client-{number}", world, plan.rates, self.court, self.nodes) for number in range(CLIENTS)
         ]
+        world.states = States(self.nodes, self.court).now
         self.workload = Workload(world, self.court, self.clients, plan.load, layout)
         self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network, self.wholeness.whole)
         if plan.rates.honest_clocks:
@@ -231,4 +236,4 @@ def run_seed(
     world.counts["calls of the directory compared"] += simulation.court.directory.checked
     world.counts["stamps compared"] += simulation.court.log_time.checked
     world.counts["pages compared"] += simulation.court.judge.places.browsed
-    return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story)
+    return Outcome(seed, world.now, dict(world.counts), world.trace_hash(), checker, story, dict(world.met))

@@ -25,8 +25,8 @@ from broker.replication.promises import Promises
 from broker.replication.replica import Replica
 from broker.storage import segment
 from broker.storage.store import Store
-from tests.simulation import faults
 from tests.simulation.planting import CALM, CRASHES, DURATION, PARTITIONS, TURMOIL, findings, under
+from tests.simulation.rates import Rates
 from tests.simulation.run import run_seed
 
 
@@ -140,7 +140,7 @@ BUGS = [
 @pytest.mark.parametrize(("bug", "rates", "checkers"), BUGS, ids=[bug.__name__ for bug, _, _ in BUGS])
 def test_a_planted_bug_is_found(
     bug: Callable[[pytest.MonkeyPatch], None],
-    rates: faults.Rates,
+    rates: Rates,
     checkers: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -149,7 +149,7 @@ def test_a_planted_bug_is_found(
 
 
 @pytest.mark.parametrize("rates", [CRASHES, PARTITIONS, CALM], ids=["crashes", "partitions", "calm"])
-def test_without_a_bug_the_same_faults_break_nothing(rates: faults.Rates):
+def test_without_a_bug_the_same_faults_break_nothing(rates: Rates):
     for seed in range(5):
         outcome = run_seed(seed, DURATION, adjust=under(rates))
         assert not outcome.checker, f"seed {seed}: {outcome.checker}\n{outcome.story}"

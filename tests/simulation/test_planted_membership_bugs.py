@@ -12,17 +12,20 @@ from broker.base.ids import NodeId
 from broker.raft import quorum
 from broker.raft.types import Membership
 from broker.replication.cluster_clock import ClusterClock
-from tests.simulation import faults
 from tests.simulation.load import Load
 from tests.simulation.node import SimulatedNode
-from tests.simulation.planting import findings
-from tests.simulation.test_planted_bugs import NONSENSE, SAFETY
+from tests.simulation.planting import PARTITIONS, findings
+from tests.simulation.rates import MINUTE, Rates
+from tests.simulation.test_planted_bugs import (
+    NONSENSE,
+    SAFETY,
+    accept_torn_writes,
+    answer_reads_without_asking_anyone,
+)
 from tests.simulation.world import MILLISECOND, SECOND
 
-JUMPS = faults.Rates(
-    clock_jump_every=1 * SECOND, clock_jump_max=10 * faults.MINUTE, honest_clocks=True, transfer_every=1 * SECOND
-)
-LOSSES = faults.Rates(
+JUMPS = Rates(clock_jump_every=1 * SECOND, clock_jump_max=10 * MINUTE, honest_clocks=True, transfer_every=1 * SECOND)
+LOSSES = Rates(
     lost_disk_every=1 * SECOND,
     power_loss_every=1_500 * MILLISECOND,
     partition_every=1_500 * MILLISECOND,
@@ -30,7 +33,8 @@ LOSSES = faults.Rates(
     down_for=200 * MILLISECOND,
     sync_time=10 * MILLISECOND,
 )
-MOVES = faults.Rates(partition_for=3 * SECOND, strikes=0.8)
+ROT = Rates(rot_every=100 * MILLISECOND, kill_every=2 * SECOND, down_for=200 * MILLISECOND)
+MOVES = Rates(partition_for=3 * SECOND, strikes=0.5, strikes_late=0.0, splits=1.0)
 
 
 def trust_the_clock_of_the_leader(patch: pytest.MonkeyPatch) -> None:
@@ -75,22 +79,28 @@ def skip_the_old_half(patch: pytest.MonkeyPatch) -> None:
 
 
 SIX = ("a-0", "a-1", "b-0", "b-1", "c-0", "c-1")
+THREE = ("a-0", "b-0", "c-0")
+NAMES = Load(queues=1, producers=1, consumers=1, counters=0, registrars=6, think=100 * MILLISECOND)
 BUSY = Load(producers=4, think=100 * MILLISECOND, moving=True)
 
 BUGS = [
-    (trust_the_clock_of_the_leader, JUMPS, {"log time keeps to the clocks"}),
-    (vote_with_amnesia, LOSSES, SAFETY | NONSENSE),
-    (count_learners, MOVES, SAFETY),
-    (skip_the_old_half, MOVES, SAFETY),
+    (trust_the_clock_of_the_leader, JUMPS, BUSY, SIX, {"log time keeps to the clocks"}),
+    (vote_with_amnesia, LOSSES, None, THREE, SAFETY | NONSENSE),
+    (count_learners, MOVES, BUSY, SIX, SAFETY),
+    (skip_the_old_half, MOVES, BUSY, SIX, SAFETY),
+    (accept_torn_writes, ROT, None, THREE, SAFETY | NONSENSE),
+    (answer_reads_without_asking_anyone, PARTITIONS, NAMES, THREE, {"the directory is linearizable"}),
 ]
 
 
-@pytest.mark.parametrize(("bug", "rates", "checkers"), BUGS, ids=[bug.__name__ for bug, _, _ in BUGS])
+@pytest.mark.parametrize(("bug", "rates", "load", "nodes", "checkers"), BUGS, ids=[bug[0].__name__ for bug in BUGS])
 def test_a_planted_bug_is_found(
     bug: Callable[[pytest.MonkeyPatch], None],
-    rates: faults.Rates,
+    rates: Rates,
+    load: Load | None,
+    nodes: tuple[str, ...],
     checkers: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
     bug(monkeypatch)
-    assert findings(rates, checkers, BUSY, SIX) & checkers
+    assert findings(rates, checkers, load, nodes) & checkers

@@ -21,9 +21,9 @@ from broker.domain.queues.returned import ReturnedList
 from broker.domain.queues.standard import StandardQueue
 from broker.machine.arrivals import Arrivals
 from broker.services.carrying import Answered, Carrying, Unanswered
-from tests.simulation import faults
 from tests.simulation.load import Load
 from tests.simulation.planting import CALM, CRASHES, DURATION, findings, under
+from tests.simulation.rates import Rates
 from tests.simulation.run import run_seed
 from tests.simulation.world import MILLISECOND
 
@@ -169,7 +169,7 @@ BUGS = [
 @pytest.mark.parametrize(("bug", "rates", "load", "checker"), BUGS, ids=[bug.__name__ for bug, *_ in BUGS])
 def test_a_planted_bug_is_found(
     bug: Callable[[pytest.MonkeyPatch], None],
-    rates: faults.Rates,
+    rates: Rates,
     load: Load,
     checker: str,
     monkeypatch: pytest.MonkeyPatch,

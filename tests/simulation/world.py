@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any
 
@@ -32,6 +32,12 @@ class World:
         self.seed = seed
         self.now = 0
         self.counts: Counter[str] = Counter()
+        self.under_way: Counter[str] = Counter()
+        """What is being done now, by name: calls of clients, transfers, ..."""
+        self.met: Counter[tuple[str, str]] = Counter()
+        """How often a fault found something under way."""
+        self.states: Callable[[], Iterable[str]] = tuple
+        """What else there is to be hit: asked when a fault happens."""
         self._tell = tell
         self._events: list[tuple[int, int, Act, tuple[Any, ...]]] = []
         self._sequence = 0
@@ -71,6 +77,14 @@ class World:
                     raise Violation("nothing spins", f"{count} events in {self.now - begun} us; the last is {act}")
                 begun, count = self.now, 0
         self.now = end
+
+    def hit(self, fault: str) -> None:
+        """A fault happens now, to whatever is under way."""
+        self.counts[f"fault: {fault}"] += 1
+        for what, times in self.under_way.items():
+            self.met[fault, what] += times
+        for state in self.states():
+            self.met[fault, state] += 1
 
     def note(self, *words: object) -> None:
         """Something worth telling happened."""
