@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,10 +22,9 @@ from broker.machine import envelope
 from broker.machine.contract import Applied, Machine, Wake
 from broker.machine.envelope import TICK_ROOM, Envelope, RequestId
 from broker.machine.replicated import ReplicatedMachine
-from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
 from broker.replication.captures import Capture, CapturedPart
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
-from broker.replication.transfer import outgoing
+from tests.unit.services.fake_captures import capture
 
 EPOCH = 1_700_000_000_000
 _EVER = Millis(1 << 40)
@@ -139,7 +137,8 @@ class FakeCluster:
         applied = self.machines[group].apply(data, index)
         if applied.capture:
             for node in self.on:
-                self._capture(node, group, applied.capture)
+                captured = capture(group, self.machines[group], self.entries, self.on, self.clock.monotonic())
+                self.captures[node, group, applied.capture] = captured
         for effect in applied.effects:
             self._wake(group, effect)
         return applied
@@ -174,14 +173,6 @@ class FakeCluster:
         self._elections.append(future)
         return await future
 
-    def _capture(self, node: NodeId, group: GroupId, backup: bytes) -> None:
-        machine = self.machines[group]
-        mark = SnapshotMark(machine.applied_index, Term(1), Membership(tuple(self.on)))
-        live = list(machine.live_entries())
-        make_pieces = partial(outgoing, _Log(self), group, machine.dump(), whole=True)  # type: ignore[arg-type]
-        capture = self.captures[node, group, backup] = Capture(mark, iter(live), make_pieces, self.clock.monotonic())
-        capture.begin(live)
-
     def _close(self, group: GroupId, error: NotLeader) -> None:
         for of_group, _, future in self._waiters:
             if of_group == group and not future.done():
@@ -200,22 +191,6 @@ class FakeCluster:
             deadline = machine.next_deadline()
             if deadline is not None and deadline <= self.clock.wall():
                 self.apply(group, envelope.encode(Envelope(self.clock.wall(), TICK_ROOM, None)))
-
-
-class _Log:
-    """What of a store the reading of captures needs."""
-
-    def __init__(self, cluster: FakeCluster) -> None:
-        self._cluster = cluster
-
-    def read_kept(self, group: GroupId, first: Index, last: Index, _: int) -> tuple[list[Entry], Index]:
-        entries = self._cluster.entries
-        found = [
-            Entry(Index(index), Term(1), EntryKind.NORMAL, entries[group, index])
-            for index in range(first, last + 1)
-            if (group, index) in entries
-        ]
-        return found, Index(last + 1)
 
 
 class FakeGroups:
