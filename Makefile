@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEEDS ?= 1000
 LINES ?= 200000
+EXAMPLES ?= 2000
 MINUTES ?= 30
 ONLY ?=
 
-.PHONY: help run test lint types sim demo bench faults proto clean
+.PHONY: help run test lint types sim demo bench faults overload connections fuzz proto clean
 
 help: ## Show what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -46,6 +47,15 @@ bench: $(READY) ## Measure CPU per message of a three-zone cluster
 
 faults: $(READY) ## Break a cluster in every way under every workload: make faults MINUTES=60 ONLY=cut,fifo
 	@$(BIN)/python -m loadtest.faults --minutes $(MINUTES) --only "$(ONLY)"
+
+overload: $(READY) ## Offer a cluster three times what it sustains: what is accepted, refused, and how long it takes
+	@$(BIN)/python -m loadtest.overload
+
+connections: $(READY) ## Hold 10,000 idle connections to one node, and open 1,000 new ones a second
+	@$(BIN)/python -m loadtest.connections
+
+fuzz: $(READY) ## Say nonsense to every port and decoder: make fuzz EXAMPLES=5000
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto --timeout 3600 tests/fuzz
 
 proto: $(READY) ## Regenerate broker/pb from proto/
 	@$(BIN)/python proto/generate.py

@@ -6,6 +6,9 @@ import sys
 
 from broker.telemetry import logs
 
+if sys.platform != "win32":
+    import resource
+
 _log = logs.get(__name__)
 
 RESERVED = 1_000
@@ -18,8 +21,6 @@ def raise_limit() -> int:
     """The limit as it is afterwards; what a parent process or a service manager forbids stays forbidden."""
     if sys.platform == "win32":
         return _UNKNOWN
-    import resource  # noqa: PLC0415  # not there on Windows
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:

@@ -15,6 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from broker.aio.system_clock import microseconds
+from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
 from broker.edge.grpc.streams import Pause
 from broker.telemetry.metrics import Gauge
@@ -29,9 +30,16 @@ class DoorWatch:
     ``target`` ms, again and again while that lasts. ``gauge`` shows the longest wait of the last look, in ms."""
 
     def __init__(
-        self, begun: Callable[[], int], late: Callable[[], None], target: Millis, pause: Pause, gauge: Gauge
+        self,
+        begun: Callable[[], int],
+        late: Callable[[], None],
+        target: Millis,
+        pause: Pause,
+        gauge: Gauge,
+        fail: OnFailure,
     ) -> None:
         self._begun = begun
+        self._fail = fail
         self._late = late
         self._target = target
         self._pause = pause
@@ -58,16 +66,12 @@ class DoorWatch:
 
     async def _look(self, checks: list[Any]) -> int:
         started = microseconds()
-        calls = [asyncio.ensure_future(_ask(check)) for check in checks]
-        try:
-            pending: set[asyncio.Future[None]] = set(calls)
+        async with TaskScope("look at the doors", self._fail) as scope:
+            pending = {scope.start(_ask(check), name=f"door {number}") for number, check in enumerate(checks)}
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._target / SECOND)
                 if (microseconds() - started) // 1000 > self._target:
                     self._late()
-        finally:
-            for call in calls:
-                call.cancel()
         return (microseconds() - started) // 1000
 
 

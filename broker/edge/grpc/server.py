@@ -109,7 +109,7 @@ class GrpcServer:
         self._handlers = tuple(self._all_handlers())
         self._doors = Doors(settings.doors, self._make, self._listen)
         waiting = registry.gauge("broker_grpc_wait_milliseconds", "How long a call waited to be begun, lately.")
-        self._watch = DoorWatch(lambda: self._calls.begun, queues.calls_wait, queues.send_target, pause, waiting)
+        self._watch = DoorWatch(lambda: self._calls.begun, queues.calls_wait, queues.send_target, pause, waiting, fail)
         self._watching: asyncio.Task[None] | None = None
         self._scope = scope
         self._port = 0

@@ -131,7 +131,7 @@ async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_w
         late += 1
 
     async with doors(health) as made:
-        watch = DoorWatch(lambda: begun, is_late, Millis(5), real_pause, gauge)
+        watch = DoorWatch(lambda: begun, is_late, Millis(5), real_pause, gauge, lambda *_: None)
         watching = asyncio.ensure_future(watch.run(made.private))
         await until(lambda: health.asked == 3)
         for _ in range(20):
