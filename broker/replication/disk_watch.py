@@ -16,13 +16,15 @@ from broker.base.instants import SECOND, Millis
 
 
 class DiskWatchSettings(msgspec.Struct, frozen=True):
-    """Milliseconds. A disk is slow when, of at least ``least`` syncs within ``window``, half took ``slow`` or longer;
-    it is well again when, of as many within ``proof``, at most a tenth took longer than ``well``."""
+    """Milliseconds. A disk is slow when half of the syncs within ``window`` took ``slow`` or longer; where these are
+    fewer than ``least``, so many of those before count as well, if they are not older than ``memory``. It is well again
+    when, of ``least`` or more within ``proof``, at most a tenth took longer than ``well``."""
 
     slow: Millis = Millis(100)
     well: Millis = Millis(50)
-    window: Millis = Millis(8 * SECOND)
+    window: Millis = Millis(2 * SECOND)
     least: int = 3
+    memory: Millis = Millis(30 * SECOND)
     proof: Millis = Millis(15 * SECOND)
     forgive: Millis = Millis(120 * SECOND)
     """Without any sync for so long nothing is known any more, and the disk may show again what it can."""
@@ -37,6 +39,7 @@ class DiskWatch:
         """When each ended, and how long it took."""
         self._since: Millis | None = None
         self._writing_since: Millis | None = None
+        self._typical = Millis(0)
 
     @property
     def slow(self) -> bool:
@@ -44,9 +47,8 @@ class DiskWatch:
 
     @property
     def typical(self) -> Millis:
-        """The median of the syncs in view; 0 without any."""
-        times = sorted(took for _, took in self._syncs)
-        return times[len(times) // 2] if times else Millis(0)
+        """The median of the syncs on which the verdict rests; 0 without any."""
+        return self._typical
 
     def writing(self, now: Millis) -> None:
         """A batch goes to the disk."""
@@ -60,21 +62,27 @@ class DiskWatch:
         """Whether the verdict is another one than before. To be called about once a second."""
         if self._writing_since is not None and now - self._writing_since >= self._settings.hanging:
             self._note(Millis(now - self._writing_since), now)
+        recent = self._recent(now)
+        self._typical = sorted(recent)[len(recent) // 2] if recent else Millis(0)
         was = self.slow
         if was:
             self._look_for_recovery(now)
-        elif self._is_slow(now):
+        elif self._is_slow(recent):
             self._since = now
         return self.slow != was
 
     def _note(self, took: Millis, now: Millis) -> None:
         self._syncs.append((now, took))
-        horizon = now - max(self._settings.window, self._settings.proof)
+        horizon = now - max(self._settings.memory, self._settings.proof)
         while self._syncs[0][0] < horizon:
             self._syncs.popleft()
 
-    def _is_slow(self, now: Millis) -> bool:
-        times = self._within(self._settings.window, now)
+    def _recent(self, now: Millis) -> list[Millis]:
+        settings = self._settings
+        recent = self._within(settings.window, now)
+        return recent if len(recent) >= settings.least else self._within(settings.memory, now)[-settings.least :]
+
+    def _is_slow(self, times: list[Millis]) -> bool:
         slow = sum(took >= self._settings.slow for took in times)
         return len(times) >= self._settings.least and 2 * slow >= len(times)
 
