@@ -141,3 +141,35 @@ async def test_a_directory_that_nobody_can_trust_is_kept_aside(cluster: LocalClu
     kept = Path(victim.settings.data_dir) / layout.damaged_path(1, layout.WAL)
     assert sorted(each.name for each in kept.glob("*.seg")) == before
     check(traffic, await drain(client, "doubt", len(traffic.confirmed)))
+
+
+async def test_where_all_copies_are_damaged_nobody_guesses(cluster: LocalCluster, client: Client) -> None:
+    # given an entry that rots on all nodes while they are stopped
+    await client.create_queue("kept")
+    await client.send("kept", MARKER)
+    group = (await client.describe_queue("kept")).group
+    for node in cluster.nodes.values():
+        await stop(node)
+    for node in cluster.nodes.values():
+        rot(node, layout.segment_path(1), MARKER)
+        node.start()
+
+    # when they start again
+    def named_everywhere(status: ClusterStatus) -> bool:
+        told = f"replica of group {group} here is damaged (wal/"
+        return all(told in trouble(status, each) for each in cluster.nodes)
+
+    await until(client, named_everywhere)
+    others = [each for each in range(4) if each != group]
+    await until(client, lambda status: all(led(status, each) for each in others))
+
+    # then the group has no leader, the others have, and what is left of it is still there
+    assert not led(await client.status(), group)
+    for node in cluster.nodes.values():
+        await stop(node)
+        damage = check_directory(ReadOnlyDisk(node.settings.data_dir)).damage
+        assert {finding.group for finding in damage} == {group}
+
+
+def led(status: ClusterStatus, group: int) -> bool:
+    return any(each.id == group and each.leader for each in status.groups)
