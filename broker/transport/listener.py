@@ -12,6 +12,7 @@ from broker.transport.handshake import Acquaintances, Hello, Identity
 from broker.transport.introduction import Doorman
 from broker.transport.peer import Connection
 from broker.transport.settings import MeshSettings
+from broker.transport.tls_door import TlsDoor
 from broker.transport.traffic import Traffic
 
 
@@ -41,24 +42,27 @@ class Listener:
         self._accepted = accepted
         self._strangers: dict[Connection, None] = {}
         self._server: asyncio.Server | None = None
+        self._tls_door: TlsDoor | None = None
         self.port = settings.port
 
     async def start(self) -> None:
         """Raises OSError if the address cannot be bound."""
         settings = self._settings
-        self._server = await asyncio.get_running_loop().create_server(
-            self._connection,
-            settings.host,
-            settings.port,
-            ssl=self._context,
-            ssl_handshake_timeout=settings.handshake_timeout / 1000 if self._context else None,
-        )
+        if self._context is not None:
+            self._tls_door = TlsDoor(self._context, settings.handshake_timeout, self._connection, self._scope)
+            self._tls_door.open(settings.host, settings.port)
+            self.port = self._tls_door.port
+            return
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connection, settings.host, settings.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Stops listening and turns away who has not been introduced."""
         if self._server is not None:
             self._server.close()
+        if self._tls_door is not None:
+            self._tls_door.close()
         strangers, self._strangers = self._strangers, {}
         for stranger in strangers:
             stranger.abort("this node is stopping")

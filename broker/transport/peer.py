@@ -8,6 +8,7 @@ handler's business; a connection starts with the handler of the handshake and is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Final, Protocol, cast
 
@@ -53,6 +54,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = FrameBuffer(HELLO_LIMIT, _STRANGERS_CAPACITY)
         self._at_once = 1
         self._transport: asyncio.Transport | None = None
+        self._arriving: socket.socket | None = None
         self._outgoing: list[bytes] = []
         self._frame_limit = settings.max_frame_bytes + HEADER_SIZE
         self._room = settings.send_buffer_bytes
@@ -73,6 +75,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._arriving = None
         if not self.open:
             self._transport.abort()
             return
@@ -189,11 +192,26 @@ class Connection(asyncio.BufferedProtocol):
         self._flush()
         self._end(closed_by_peer=False, ending=reason)
 
+    def arriving(self, sock: socket.socket) -> None:
+        """The TLS handshake begins on ``sock``: ``connection_made`` follows, or ``failed``."""
+        self.remote = _address(sock.getpeername())
+        self._arriving = sock
+
+    def failed(self, reason: str) -> None:
+        """It is not going to be made."""
+        self._end(closed_by_peer=False, ending=reason)
+        self._timer.cancel()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
     def abort(self, reason: str) -> None:
         """Ends the connection from this side at once; what was queued is lost."""
         self._end(closed_by_peer=False, ending=reason)
         if self._transport is not None:
             self._transport.abort()
+        elif self._arriving is not None:
+            with contextlib.suppress(OSError):  # gone already
+                self._arriving.shutdown(socket.SHUT_RDWR)
 
     async def gone(self) -> None:
         """Returns when the socket is closed."""

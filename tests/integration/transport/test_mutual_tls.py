@@ -151,6 +151,22 @@ async def test_names_need_not_match_where_that_is_configured(certificates: Certi
         await nodes[0].notes.until_event("up", B)
 
 
+async def test_strangers_that_never_begin_the_handshake_are_bounded_and_the_oldest_makes_room(
+    certificates: Certificates, warned: Warned
+) -> None:
+    async with Loopback() as loopback:
+        settings = msgspec.structs.replace(secured(certificates.b), max_strangers=3, handshake_timeout=Millis(60_000))
+        node = await loopback.start(B, settings)
+        strangers = [await RawPeer.connect(node) for _ in range(4)]
+        await strangers[0].until_closed()
+        await warned.until(B, "more than 3 connections wait for their handshake")
+        other = await loopback.start(A, secured(certificates.a))
+        introduce([node, other])
+        await other.notes.until_event("up", B)
+        for stranger in strangers:
+            await stranger.close()
+
+
 async def test_a_node_without_tls_gets_nowhere(certificates: Certificates, warned: Warned) -> None:
     async with Loopback() as loopback:
         plain = await loopback.start(A)
