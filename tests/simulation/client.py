@@ -173,7 +173,7 @@ class Asking:
             client._court.requests.acknowledged(self._wanted.group, request, reply)
             try:
                 reply = client._court.with_bodies(self._wanted.group, self._wanted.command, reply, node.entry)
-            except DataCorrupt:
+            except (DataCorrupt, NotLeader):
                 client._world.counts["reply unreadable"] += 1
                 return
         if client._chance.random() < client._rates.reply_loss:

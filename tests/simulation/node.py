@@ -180,7 +180,6 @@ class SimulatedNode:
         self._enter(self._frame, peer, payload)
 
     def peer_lost(self, peer: str, closed: bool) -> None:
-        self._world.note(self.name, "lost", peer, closed)
         self._enter(self._handle, inputs.PeerLost(NodeId(peer), closed))
 
     def propose(self, group: GroupId, room: str, command: bytes, request: RequestId | None, answered: Answered) -> None:
@@ -193,7 +192,9 @@ class SimulatedNode:
         self._enter(self._handle, happened)
 
     def entry(self, group: GroupId, index: int) -> bytes | None:
-        """Raises DataCorrupt."""
+        """Raises DataCorrupt, and NotLeader when the replica has ended meanwhile."""
+        if group not in self.running.replicas:
+            raise self.running.not_leader(group)
         try:
             entry = self.store.read_one(group, index)
         except DataCorrupt as error:
