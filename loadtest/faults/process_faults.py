@@ -79,8 +79,7 @@ async def _power_cut_after_lies(scene: Scene) -> None:
     await scene.cluster.kill(*nodes)
     for node in nodes:
         scene.cluster.order(node, lying=False)
-    for node in nodes:
-        await scene.start_or_empty(node)
+    await scene.cluster.start_again(*nodes)
 
 
 async def _power_cut_of_zone(scene: Scene) -> None:
