@@ -27,6 +27,8 @@ RATE = 100
 MEMORY_TARGET_KIB = 64.0
 CPU_TARGET_PERCENT = 5.0
 P99_TARGET_MS = 50.0
+IDLE_SECONDS = 25.0
+"""Longer than the interval in which a node asks every connection whether it is still there."""
 
 
 class Watched(msgspec.Struct):
@@ -85,7 +87,7 @@ async def measure(connections: int, rate: int, seconds: float, console: Console)
             held = await asyncio.to_thread(crowd.hold, connections)
             console.print(f"{held.made:,} connections in {held.seconds:.1f} s, {held.failed:,} failed")
             full = resident_bytes(node.pid)
-            idle = await meter.watch(seconds)
+            idle = await meter.watch(max(seconds, IDLE_SECONDS))
             left = await asyncio.to_thread(crowd.disperse)
             console.print(f"{left.made:,} were there at the end, {left.failed:,} had been closed")
             coming = asyncio.to_thread(crowd.come_and_go, rate, seconds)

@@ -49,7 +49,9 @@ class Listener:
         """Raises OSError if the address cannot be bound."""
         settings = self._settings
         if self._context is not None:
-            self._tls_door = TlsDoor(self._context, settings.handshake_timeout, self._connection, self._scope)
+            self._tls_door = TlsDoor(
+                self._context, settings.handshake_timeout, self._connection, self._scope, self._complaints
+            )
             self._tls_door.open(settings.host, settings.port)
             self.port = self._tls_door.port
             return

@@ -13,10 +13,9 @@ from collections.abc import Callable
 
 from broker.aio.tasks import TaskScope
 from broker.base.instants import SECOND, Millis
-from broker.telemetry import logs
+from broker.transport.complaints import Complaints
 from broker.transport.peer import Connection
 
-_log = logs.get(__name__)
 _BACKLOG = 256
 _OUT_OF_FILES_SECONDS = 0.1
 
@@ -25,8 +24,14 @@ class TlsDoor:
     """``make`` is called for every connection that arrives. ``port`` is the real one once opened."""
 
     def __init__(
-        self, context: ssl.SSLContext, handshake_timeout: Millis, make: Callable[[], Connection], scope: TaskScope
+        self,
+        context: ssl.SSLContext,
+        handshake_timeout: Millis,
+        make: Callable[[], Connection],
+        scope: TaskScope,
+        complaints: Complaints,
     ) -> None:
+        self._complaints = complaints
         self._context = context
         self._handshake_timeout = handshake_timeout
         self._make = make
@@ -55,7 +60,7 @@ class TlsDoor:
             try:
                 arrived, _ = await loop.sock_accept(listening)
             except OSError as error:  # of the caller, gone already, or of this process, out of open files
-                _log.warning("a peer could not be let in", reason=str(error))
+                self._complaints.say("a peer could not be let in", str(error), remote="unknown")
                 await asyncio.sleep(_OUT_OF_FILES_SECONDS)
                 continue
             connection = self._make()
