@@ -28,7 +28,15 @@ MIN_LIFETIME = SECOND
 MAX_RECEIVE_WAIT = Millis(20 * SECOND)
 DEFAULT_RECEIVE_WAIT = Millis(0)
 MAX_IN_FLIGHT = 120_000
+MAX_TAGS = 50
+TAG_KEY_MAX_LENGTH = 128
+TAG_VALUE_MAX_LENGTH = 256
+MAX_TAGS_SIZE = 24 * KIB
+"""Keys and values of one queue together."""
+MAX_KEPT_SIZE = 24 * KIB
+"""Of what a front door keeps with a queue for its callers, such as a policy; names and values together."""
 MAX_ATTRIBUTES_PER_MESSAGE = 10
+TRACE_MAX_LENGTH = KIB
 ATTRIBUTE_NAME_MAX_LENGTH = 256
 ATTRIBUTE_TYPE_MAX_LENGTH = 256
 PURGE_INTERVAL = MINUTE

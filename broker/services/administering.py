@@ -5,6 +5,8 @@ This room must not know names' places or where leaders are: the service above ha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from broker.base.errors import Conflict, InvalidArgument
@@ -31,7 +33,7 @@ class TellRequest(msgspec.Struct, frozen=True, array_like=True):
 
 class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
     """None: as it is, or the default of a new queue. Times in milliseconds, sizes in bytes. ``no_redrive`` takes the
-    redrive policy away."""
+    redrive policy away. Of ``tags`` and ``kept`` those named change, and None takes one away."""
 
     visibility_timeout: Millis | None = None
     delay: Millis | None = None
@@ -45,6 +47,8 @@ class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
     no_redrive: bool = False
     redrive_allow: RedriveAllowPolicy | None = None
     stripes: int | None = None
+    tags: tuple[tuple[str, str | None], ...] | None = None
+    kept: tuple[tuple[str, str | None], ...] | None = None
 
     def applied_to(self, attributes: QueueAttributes) -> QueueAttributes:
         """Raises InvalidArgument when the changes contradict one another."""
@@ -53,7 +57,17 @@ class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
             if self.redrive is not None:
                 raise InvalidArgument("a redrive policy is to be set and to be taken away: do one of both")
             changes["redrive"] = None
+        if self.tags is not None:
+            changes["tags"] = _merged(attributes.tags, self.tags)
+        if self.kept is not None:
+            changes["kept"] = _merged(attributes.kept, self.kept)
         return msgspec.structs.replace(attributes, **changes)
+
+
+def _merged(there: Iterable[tuple[str, str]], changes: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str | None] = dict(there)
+    found.update(changes)
+    return tuple(sorted((name, value) for name, value in found.items() if value is not None))
 
 
 class UpdateRequest(msgspec.Struct, frozen=True, array_like=True):

@@ -194,7 +194,12 @@ class Lifecycle:
         if found is None:
             raise Unavailable(f"queue {resource.name!r} is being deleted; retry in a moment")
         there = msgspec.structs.replace(found.queue.attributes, stripes=len(resource.groups))
-        wanted = msgspec.structs.replace(attributes, stripes=there.stripes if stripes is None else stripes)
+        wanted = msgspec.structs.replace(
+            attributes,
+            stripes=there.stripes if stripes is None else stripes,
+            tags=there.tags,  # labels do not make a queue another one
+            kept=there.kept,
+        )
         if there != wanted:
             raise QueueExists(
                 f"queue {resource.name!r} exists with other attributes: update it, or create it with the same "

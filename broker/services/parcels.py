@@ -78,7 +78,7 @@ class QueueParcels:
             total += size
             queue, origin = self._whereto(item, message, homes)
             arrivals.append(Arrival(item.number, queue, size, item.group, deduplication))
-            messages.append(Message(message.body, message.attributes, origin))
+            messages.append(Message(message.body, message.attributes, origin, message.trace))
         command = Arrive(self._group, settled, tuple(arrivals), msgspec.Raw(_encoder.encode(messages)))
         return Packed(command, len(messages))
 

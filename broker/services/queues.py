@@ -17,7 +17,7 @@ from broker.base.instants import SECOND, Millis, WallMillis
 from broker.base.limits import LIST_PAGE, MAX_RECEIVE_WAIT
 from broker.domain.directory.commands import Resource
 from broker.domain.queues.message_validation import check_attempt
-from broker.domain.queues.model import is_fifo
+from broker.domain.queues.model import NAMESPACE, is_fifo
 from broker.domain.queues.validation import (
     check_max_messages,
     check_queue_name,
@@ -130,11 +130,15 @@ class QueueService:
         await self._routing.admitted(0, self._routing.under(request, under))
 
     async def names(self, prefix: str, after: str, limit: int, deadline: Millis) -> Page:
-        """Names of queues, ascending, that start with ``prefix`` and come after ``after``; at most ``limit``."""
+        """Names of queues, ascending, that start with ``prefix`` and come after ``after``; at most ``limit``. Those in
+        namespaces only when ``prefix`` begins with one."""
         if not 1 <= limit <= LIST_PAGE:
             raise InvalidArgument(f"a page has 1 to {LIST_PAGE} names, not {limit}")
         found = await self._routing.admitted(0, self._directory.page(KIND, prefix, after, limit, deadline))
-        return Page(tuple(resource.name for resource in found.resources), found.more)
+        names = tuple(resource.name for resource in found.resources)
+        if not prefix.startswith(NAMESPACE) and names and names[-1].startswith(NAMESPACE):  # they come last
+            return Page(tuple(name for name in names if not name.startswith(NAMESPACE)), False)
+        return Page(names, found.more)
 
     async def describe(self, name: str, deadline: Millis) -> Description:
         """Attributes and exact counts: strong reads, in the directory and in each of its groups.
@@ -164,6 +168,11 @@ class QueueService:
     def send_target(self) -> Millis:
         """How long a send may take before the node takes on fewer at once."""
         return self._admission.send_target
+
+    @property
+    def calls_asked(self) -> int:
+        """Of this node, so far."""
+        return self._admission.asked
 
     def calls_wait(self) -> None:
         """For a front door: calls wait before it for longer than that."""

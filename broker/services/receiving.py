@@ -54,8 +54,8 @@ class ReceiveRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Received(msgspec.Struct, frozen=True, array_like=True):
-    """``group``, ``deduplication``: "" for none. ``sequence_number``: of FIFO queues, 0 otherwise. ``origin``: where it
-    was before it was moved here."""
+    """``group``, ``deduplication``, ``trace``: "" for none. ``sequence_number``: of FIFO queues, 0 otherwise.
+    ``origin``: where it was before it was moved here."""
 
     id: bytes
     handle: bytes
@@ -68,6 +68,7 @@ class Received(msgspec.Struct, frozen=True, array_like=True):
     deduplication: str = ""
     sequence_number: int = 0
     origin: Origin | None = None
+    trace: str = ""
 
 
 class ReceiveAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -276,8 +277,8 @@ def _handles(deliveries: tuple[Delivery, ...]) -> tuple[Handle, ...]:
 def size_in_answer(message: Message, group: str, deduplication: str) -> int:
     """Bytes, at most."""
     size = (message.size() if message.attributes else len(message.body)) + _OVERHEAD
-    if group or deduplication:
-        size += len(group) + len(deduplication)
+    if group or deduplication or message.trace:
+        size += len(group) + len(deduplication) + len(message.trace)
     return size if message.origin is None else size + _ORIGIN
 
 
@@ -306,4 +307,5 @@ def _received(
         deduplication,
         message_key(index, slot) if fifo else 0,
         message.origin,
+        message.trace,
     )

@@ -30,6 +30,10 @@ _SHOWN = 100
 def check_message(message: Message, size_limit: int) -> int:
     """The size of the message in bytes. Raises MessageTooLong beyond ``size_limit``, InvalidArgument."""
     attributes = message.attributes
+    if len(message.trace) > limits.TRACE_MAX_LENGTH:
+        raise InvalidArgument(
+            f"the trace context has {len(message.trace)} characters, the limit is {limits.TRACE_MAX_LENGTH}"
+        )
     if not attributes:
         size = len(message.body)
     else:

@@ -19,6 +19,8 @@ from broker.base.limits import (
 )
 
 FIFO_SUFFIX = ".fifo"
+NAMESPACE = "~"
+"""Begins the names of queues that belong to a namespace, and stands in no other name: ``~ACCOUNT~REGION~NAME``."""
 PER_QUEUE, PER_MESSAGE_GROUP = "queue", "message_group"
 ALLOW_ALL, DENY_ALL, BY_QUEUE = "allow_all", "deny_all", "by_queue"
 VISIBLE, IN_FLIGHT, DELAYED = "visible", "in_flight", "delayed"
@@ -51,14 +53,16 @@ class Origin(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):
-    """What a sender sent. Stored once, in the log, inside the Send or Arrive command."""
+    """What a sender sent. Stored once, in the log, inside the Send or Arrive command. ``trace``: the sender's trace
+    context, told to whoever receives it, or ""."""
 
     body: bytes
     attributes: tuple[Attribute, ...] = ()
     origin: Origin | None = None
+    trace: str = ""
 
     def size(self) -> int:
-        """Bytes counted against the limit: body plus names, types and values of the attributes."""
+        """Bytes counted against the limit: body plus names, types and values of the attributes, not the trace."""
         return len(self.body) + sum(len(a.name.encode()) + len(a.type.encode()) + len(a.value) for a in self.attributes)
 
 
@@ -81,7 +85,8 @@ class QueueAttributes(msgspec.Struct, frozen=True, array_like=True):
     """Times in milliseconds, sizes in bytes.
 
     Of FIFO queues only: ``content_deduplication``, ``deduplication_scope`` and ``throughput_limit`` (PER_QUEUE or
-    PER_MESSAGE_GROUP). ``stripes``: over how many groups the queue is spread.
+    PER_MESSAGE_GROUP). ``stripes``: over how many groups the queue is spread. ``tags`` and ``kept`` by key, ascending:
+    the owner's labels, and what a front door keeps for its callers; nothing here acts upon either.
     """
 
     visibility_timeout: Millis = DEFAULT_VISIBILITY_TIMEOUT
@@ -95,6 +100,8 @@ class QueueAttributes(msgspec.Struct, frozen=True, array_like=True):
     redrive: RedrivePolicy | None = None
     redrive_allow: RedriveAllowPolicy = RedriveAllowPolicy()
     stripes: int = 1
+    tags: tuple[tuple[str, str], ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):

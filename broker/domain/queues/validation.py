@@ -25,6 +25,7 @@ from broker.domain.queues.model import (
     BY_QUEUE,
     DENY_ALL,
     FIFO_SUFFIX,
+    NAMESPACE,
     PER_MESSAGE_GROUP,
     PER_QUEUE,
     STATES,
@@ -35,11 +36,15 @@ from broker.domain.queues.model import (
 )
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_NAMESPACED = re.compile(rf"{NAMESPACE}[0-9]{{12}}{NAMESPACE}[a-z0-9-]{{1,32}}{NAMESPACE}(?=.)", re.ASCII)
 _SHOWN = 100
 
 
 def check_queue_name(name: str) -> None:
-    """1-80 characters of A-Z a-z 0-9 - _; a FIFO queue's end in ``.fifo``, which counts. Raises InvalidName."""
+    """1-80 characters of A-Z a-z 0-9 - _; a FIFO queue's end in ``.fifo``, which counts. That of a queue in a namespace
+    has ``~ACCOUNT~REGION~`` before it, which does not. Raises InvalidName."""
+    if name.startswith(NAMESPACE):
+        name = _NAMESPACED.sub("", name, count=1)
     if not 1 <= len(name) <= limits.QUEUE_NAME_MAX_LENGTH:
         raise InvalidName(
             f"a queue name has 1 to {limits.QUEUE_NAME_MAX_LENGTH} characters, {name[:_SHOWN]!r} has {len(name)}"
@@ -65,6 +70,11 @@ def check_queue_attributes(attributes: QueueAttributes) -> None:
         _check_redrive(attributes.redrive)
     _check_redrive_allow(attributes.redrive_allow)
     check_within("number of stripes", attributes.stripes, 1, limits.MAX_STRIPES, "")
+    if attributes.tags:
+        _check_tags(attributes.tags)
+    if attributes.kept:
+        size = _size(attributes.kept)
+        check_within("size of what is kept with the queue", size, 0, limits.MAX_KEPT_SIZE, "bytes")
 
 
 def check_attributes_fit(name: str, attributes: QueueAttributes) -> None:
@@ -158,6 +168,18 @@ def check_within(what: str, value: int, least: int, most: int, unit: str) -> Non
 def _check_one_of(what: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise InvalidArgument(f"{what} {value[:_SHOWN]!r} is not known: use {' or '.join(allowed)}")
+
+
+def _check_tags(tags: Collection[tuple[str, str]]) -> None:
+    check_within("number of tags", len(tags), 0, limits.MAX_TAGS, "")
+    for key, value in tags:
+        check_within(f"length of tag key {key[:_SHOWN]!r}", len(key), 1, limits.TAG_KEY_MAX_LENGTH, "characters")
+        check_within(f"length of the value of tag {key!r}", len(value), 0, limits.TAG_VALUE_MAX_LENGTH, "characters")
+    check_within("size of all tags", _size(tags), 0, limits.MAX_TAGS_SIZE, "bytes")
+
+
+def _size(pairs: Collection[tuple[str, str]]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) for name, value in pairs)
 
 
 def _check_redrive(policy: RedrivePolicy) -> None:

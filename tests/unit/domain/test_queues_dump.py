@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from broker.base.ids import QueueId
+from broker.domain.queues.commands import CreateQueue
 from broker.domain.queues.machine import QueueMachine
+from broker.domain.queues.model import Message, QueueAttributes
+from broker.domain.queues.questions import AttributesOf
 from tests.unit.domain.queue_log import QueueLog
 
 
@@ -42,3 +47,24 @@ def test_pieces_of_a_dump_stay_below_64_kib() -> None:
     machine = QueueMachine()
     machine.load(pieces)
     assert list(machine.dump()) == pieces
+
+
+def test_tags_and_what_is_kept_come_back_and_the_longest_fit_into_a_piece() -> None:
+    tags = tuple((f"{number:02}{'k' * 126}", "v" * 256) for number in range(50))
+    attributes = QueueAttributes(tags=tags, kept=(("Policy", "x" * 24_000),))
+    log = QueueLog()
+    log.apply(CreateQueue(QueueId(99), "labelled", attributes))
+
+    pieces = list(log.machine.dump())
+    machine = QueueMachine()
+    machine.load(pieces)
+
+    assert max(map(len, pieces)) < 64 * 1024
+    assert list(machine.dump()) == pieces
+    assert machine.query(AttributesOf(QueueId(99)), log.at).attributes == attributes
+
+
+def test_what_was_stored_before_there_were_tags_and_traces_is_read() -> None:
+    older = msgspec.msgpack.encode(tuple(msgspec.structs.astuple(QueueAttributes())[:11]))
+    assert msgspec.msgpack.decode(older, type=QueueAttributes) == QueueAttributes()
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode((b"body", ())), type=Message) == Message(b"body")

@@ -134,3 +134,9 @@ def test_a_message_must_outlive_the_time_that_it_is_invisible() -> None:
     check_outlives(1_000, 999)
     with pytest.raises(InvalidArgument, match=r"lifetime 1000 ends before .* 1000 ms from now"):
         check_outlives(1_000, 1_000)
+
+
+def test_a_trace_context_counts_nothing_and_is_bounded() -> None:
+    assert check_message(Message(b"12345", trace="t" * 1024), 5) == 5
+    with pytest.raises(InvalidArgument, match="trace context"):
+        check_message(Message(b"", trace="t" * 1025), 5)

@@ -34,7 +34,13 @@ from broker.domain.queues.model import (
 MIB = 1024 * 1024
 
 
-@pytest.mark.parametrize("name", ["a", "A-Z_0", "x" * 80, "a.fifo", "x" * 75 + ".fifo"])
+SPACE = "~123456789012~eu-central-1~"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "A-Z_0", "x" * 80, "a.fifo", "x" * 75 + ".fifo", SPACE + "a", SPACE + "x" * 80, SPACE + "a.fifo"],
+)
 def test_a_good_name_passes(name: str) -> None:
     validation.check_queue_name(name)
 
@@ -55,6 +61,14 @@ def test_a_good_name_passes(name: str) -> None:
         "a.fifo.fifo",
         "a.fifo-1",
         "x" * 76 + ".fifo",
+        SPACE,
+        SPACE + "x" * 81,
+        SPACE + SPACE + "a",
+        "~12345~eu-central-1~a",
+        "~123456789012~EU~a",
+        "~123456789012~~a",
+        "a~123456789012~eu-central-1~a",
+        "~a",
     ],
 )
 def test_a_bad_name_is_refused(name: str) -> None:
@@ -208,3 +222,31 @@ def test_browsing_has_limits() -> None:
         browse(("gone",), 1, WallMillis(0), None)
     with pytest.raises(InvalidArgument, match="from 5 and before 4"):
         browse((), 1, WallMillis(5), WallMillis(4))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        QueueAttributes(tags=tuple((f"{number:02}", "") for number in range(50))),
+        QueueAttributes(tags=(("k" * 128, "v" * 256),)),
+        QueueAttributes(kept=(("Policy", "x" * (24 * 1024 - 6)),)),
+    ],
+)
+def test_labels_within_their_limits_pass(attributes: QueueAttributes) -> None:
+    validation.check_queue_attributes(attributes)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        QueueAttributes(tags=tuple((f"{number:02}", "") for number in range(51))),
+        QueueAttributes(tags=(("k" * 129, ""),)),
+        QueueAttributes(tags=(("", "v"),)),
+        QueueAttributes(tags=(("k", "v" * 257),)),
+        QueueAttributes(tags=tuple((f"{number:02}", "\U0001f980" * 200) for number in range(50))),
+        QueueAttributes(kept=(("Policy", "x" * (24 * 1024 - 5)),)),
+    ],
+)
+def test_labels_beyond_their_limits_are_refused(attributes: QueueAttributes) -> None:
+    with pytest.raises(InvalidArgument):
+        validation.check_queue_attributes(attributes)

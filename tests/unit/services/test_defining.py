@@ -182,3 +182,26 @@ async def test_creating_again_is_the_same_queue_though_its_dead_letter_queue_has
     assert not await queues.create("orders", policy, soon(cluster))
     with pytest.raises(QueueExists, match="redrive is"):
         await queues.create("orders", AttributeChanges(redrive=RedrivePolicy("dead", 4)), soon(cluster))
+
+
+async def test_tags_change_one_by_one_and_do_not_make_a_queue_another_one() -> None:
+    cluster, services = await with_queue("orders", AttributeChanges(tags=(("team", "a"), ("stage", "test"))))
+
+    changes = AttributeChanges(tags=(("stage", None), ("cost", "7"), ("none", None)), kept=(("Policy", "{}"),))
+    await services.queues.update("orders", changes, soon(cluster))
+    again = await services.queues.create("orders", AttributeChanges(), soon(cluster))
+
+    attributes = (await described(cluster, services, "orders")).attributes
+    assert attributes.tags == (("cost", "7"), ("team", "a"))
+    assert attributes.kept == (("Policy", "{}"),)
+    assert again is False
+
+
+async def test_more_tags_than_a_queue_may_have_change_nothing() -> None:
+    cluster, services = await with_queue("orders", AttributeChanges(tags=(("team", "a"),)))
+    many = AttributeChanges(tags=tuple((f"{number:02}", "") for number in range(50)))
+
+    with pytest.raises(InvalidArgument, match="number of tags 51"):
+        await services.queues.update("orders", many, soon(cluster))
+
+    assert (await described(cluster, services, "orders")).attributes.tags == (("team", "a"),)

@@ -53,3 +53,18 @@ async def test_bad_names_are_told_from_unknown_ones(call: Call) -> None:
             await call(services.queues, name, soon(cluster))
     with pytest.raises(QueueNotFound, match="'unknown' does not exist"):
         await call(services.queues, "unknown", soon(cluster))
+
+
+async def test_queues_of_namespaces_are_listed_by_their_prefix_alone() -> None:
+    cluster, services = await with_queue("orders")
+    space = "~123456789012~eu-central-1~"
+    for name in (space + "orders", space + "z", "zebra"):
+        await services.queues.create(name, AttributeChanges(), soon(cluster))
+
+    plain = await services.queues.names("", "", 3, soon(cluster))
+    first = await services.queues.names(space, "", 1, soon(cluster))
+    second = await services.queues.names(space, first.names[-1], 1, soon(cluster))
+
+    assert (plain.names, plain.more) == (("orders", "zebra"), False)
+    assert (first.names, first.more) == ((space + "orders",), True)
+    assert (second.names, second.more) == ((space + "z",), False)

@@ -64,7 +64,7 @@ def unpacked(command: object) -> tuple[Arrive, list[Message]]:
 
 def test_a_dead_letter_says_where_it_was_and_how_often_it_was_received() -> None:
     log = Log()
-    log.put(3, [Message(b"zero"), Message(b"body", (Attribute("kind", "String", b"express"),), ORIGIN)])
+    log.put(3, [Message(b"zero"), Message(b"body", (Attribute("kind", "String", b"express"),), ORIGIN, "Root=1")])
 
     command, (message,) = unpacked(parcels(log).pack([parcel(8, slot=1)], 6).command)
 
@@ -72,6 +72,7 @@ def test_a_dead_letter_says_where_it_was_and_how_often_it_was_received() -> None
     (arrival,) = command.arrivals
     assert (arrival.number, arrival.queue, arrival.size) == (8, DEAD.id, message.size())
     assert (message.body, message.attributes) == (b"body", (Attribute("kind", "String", b"express"),))
+    assert message.trace == "Root=1"
     there = MessageId(HERE, 3, 1).to_bytes()
     assert message.origin == Origin("orders", QUEUE, HERE, there, WallMillis(100), 4)
 
