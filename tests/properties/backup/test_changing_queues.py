@@ -41,7 +41,7 @@ class Changes:
         self.calm: dict[str, Millis] = {}
         """Visibility timeouts of queues that nobody touches any more when the backup begins."""
         self._under_way: list[asyncio.Task[None]] = []
-        cluster.turns = lambda: self.chance.randint(1, 20)
+        cluster.turns = lambda: self.chance.randint(1, 60)
 
     async def run(self) -> CapturedCluster:
         await self._make_calm_queues()
