@@ -46,7 +46,7 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Admission:
-    __slots__ = ("_for_sends", "_settings", "_windows", "polls", "refused", "requests", "size")
+    __slots__ = ("_for_sends", "_settings", "_windows", "asked", "polls", "refused", "requests", "size")
 
     def __init__(self, settings: AdmissionSettings, registry: Registry | None = None) -> None:
         self._settings = settings
@@ -55,6 +55,8 @@ class Admission:
         self.requests = 0
         self.size = 0
         self.polls = 0
+        self.asked = 0
+        """How often somebody wanted to enter."""
         self.refused = {"requests": 0, "bytes": 0, "polls": 0, "time": 0}
         """By the limit that was reached."""
         if registry is not None:
@@ -122,6 +124,7 @@ class Admission:
             window.close(now)
 
     def _take_on(self, size: int, requests: int) -> None:
+        self.asked += 1
         if self.requests >= requests:
             self.refused["requests"] += 1
             raise Overloaded(f"this node works on {self.requests} requests, its limit is {requests}; {_WHAT_NOW}")

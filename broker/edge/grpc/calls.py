@@ -39,8 +39,6 @@ class Calls:
         self.table = table
         self._registry = registry
         self._counters: dict[tuple[str, str], Counter] = {}
-        self.begun = 0
-        """Unary calls so far."""
 
     def handlers(
         self, service: ServiceDescriptor, unary: Mapping[str, Unary], streaming: Mapping[str, Streaming]
@@ -65,7 +63,6 @@ class Calls:
 
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             started = microseconds()
-            self.begun += 1
             outcome = _CANCELLED
             try:
                 response = await behaviour(request, self._deadline(context))

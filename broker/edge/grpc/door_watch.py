@@ -26,8 +26,8 @@ _GIVEN_UP = Millis(5 * SECOND)
 
 
 class DoorWatch:
-    """``begun`` counts the calls that were begun so far. ``late`` is told when one would have waited for longer than
-    ``target`` ms, again and again while that lasts. ``gauge`` shows the longest wait of the last look, in ms."""
+    """``begun`` counts the calls and frames that were begun so far. ``late`` is told when a call would have waited for
+    longer than ``target`` ms, again and again while that lasts. ``gauge``: the longest wait of the last look, in ms."""
 
     def __init__(
         self,

@@ -108,8 +108,9 @@ class GrpcServer:
         self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
         self._handlers = tuple(self._all_handlers())
         self._doors = Doors(settings.doors, self._make, self._listen)
+        wait = Millis(max(1, queues.send_target // 2))  # the other half is for the way to the other zones and the disks
         waiting = registry.gauge("broker_grpc_wait_milliseconds", "How long a call waited to be begun, lately.")
-        self._watch = DoorWatch(lambda: self._calls.begun, queues.calls_wait, queues.send_target, pause, waiting, fail)
+        self._watch = DoorWatch(lambda: queues.calls_asked, queues.calls_wait, wait, pause, waiting, fail)
         self._watching: asyncio.Task[None] | None = None
         self._scope = scope
         self._port = 0
