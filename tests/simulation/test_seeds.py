@@ -2,13 +2,16 @@
 
 from collections import Counter
 
+import msgspec
 import pytest
 
 from tests.simulation import coverage
-from tests.simulation.run import Outcome, run_seed
-from tests.simulation.world import SECOND
+from tests.simulation.planting import under
+from tests.simulation.rates import MINUTE, Rates
+from tests.simulation.run import Outcome, Plan, run_seed
+from tests.simulation.world import MILLISECOND, SECOND
 
-SEEDS_PER_CHUNK = 20
+SEEDS_PER_CHUNK = 14
 CHUNKS = 10
 DURATION = 8 * SECOND
 
@@ -23,6 +26,28 @@ def test_every_promise_is_kept(chunk: int):
     first = chunk * SEEDS_PER_CHUNK
     for seed in range(first, first + SEEDS_PER_CHUNK):
         outcome = run_seed(seed, DURATION)
+        assert not outcome.checker, told(outcome)
+
+
+def test_leases_hold_while_wall_clocks_jump():
+    """They rest on the monotonic clock alone."""
+    rates = Rates(
+        clock_jump_every=300 * MILLISECOND,
+        clock_jump_max=10 * MINUTE,
+        honest_clocks=True,
+        partition_every=1 * SECOND,
+        partition_for=1_500 * MILLISECOND,
+        kill_every=3 * SECOND,
+        down_for=200 * MILLISECOND,
+    )
+
+    def adjust(plan: Plan) -> Plan:
+        return msgspec.structs.replace(
+            under(rates)(plan), raft=msgspec.structs.replace(plan.raft, lease_reads=True), nodes=("a-0", "b-0", "c-0")
+        )
+
+    for seed in range(6):
+        outcome = run_seed(seed, DURATION, adjust=adjust)
         assert not outcome.checker, told(outcome)
 
 
