@@ -20,6 +20,8 @@ _GROWTH = 8
 """A window that is in use and gets its work done in time opens by one part in so many in the time of one send."""
 _IN_USE = 2
 """It is in use when no more than one part in so many of it is free."""
+_RECOVERY = 125
+"""Percent: one that is not in use opens so far each time the target passes, to where it began: for the next burst."""
 
 
 class WindowSettings(msgspec.Struct, frozen=True):
@@ -32,11 +34,12 @@ class WindowSettings(msgspec.Struct, frozen=True):
 
 
 class SendWindow:
-    __slots__ = ("_settings", "_shrunk_at", "on_its_way", "size")
+    __slots__ = ("_changed_at", "_settings", "_shrunk_at", "on_its_way", "size")
 
     def __init__(self, settings: WindowSettings) -> None:
         self._settings = settings
         self._shrunk_at = Millis(0)
+        self._changed_at = Millis(0)
         self.size = settings.first
         self.on_its_way = 0
 
@@ -56,7 +59,7 @@ class SendWindow:
         """To a part of what is in use. Where that is little, something else than sends was slow, and half will do."""
         wanted = in_use * part if in_use * _IN_USE >= self.size else self.size / 2
         self.size = min(self.size, max(self._settings.least, round(wanted)))
-        self._shrunk_at = now
+        self._shrunk_at = self._changed_at = now
 
     def leave(self, cost: int, began: Millis, now: Millis, stored: bool) -> None:
         """What entered at ``began`` has ended. Only what was ``stored`` says something about how fast that goes."""
@@ -67,5 +70,9 @@ class SendWindow:
         settings, took = self._settings, now - began
         if took > settings.target:
             self._shrink(in_use, min(_LEAST_SHRINK, max(_MOST_SHRINK, settings.target / took)), now)
-        elif 2 * took <= settings.target and in_use * _IN_USE >= self.size:
-            self.size = min(settings.most, self.size + cost // _GROWTH)
+        elif 2 * took <= settings.target:
+            if in_use * _IN_USE >= self.size:
+                self.size = min(settings.most, self.size + cost // _GROWTH)
+            elif self.size < settings.first and now - self._changed_at >= settings.target:
+                self.size = min(settings.first, self.size * _RECOVERY // 100)
+                self._changed_at = now

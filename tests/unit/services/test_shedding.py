@@ -113,7 +113,7 @@ def test_one_pause_closes_the_window_once_and_not_for_each_send_that_waited() ->
     assert window.size == 25_000
 
 
-def test_a_window_that_is_hardly_used_closes_by_half_and_does_not_grow() -> None:
+def test_a_window_that_is_hardly_used_closes_by_half_and_opens_again_to_where_it_began() -> None:
     window = SendWindow(SETTINGS)
     window.enter(1_000)
     window.leave(1_000, Millis(0), Millis(900), stored=True)
@@ -121,10 +121,22 @@ def test_a_window_that_is_hardly_used_closes_by_half_and_does_not_grow() -> None
     for instant in range(1_000, 40_000, 1_000):
         window.enter(1_000)
         window.leave(1_000, Millis(instant), Millis(instant + 900), stored=True)
+    assert SETTINGS.least <= window.size <= 2_000
+
+    for instant in range(50_000, 60_000, 10):
+        window.enter(100)
+        window.leave(100, Millis(instant), Millis(instant + 5), stored=True)
+    assert window.size == SETTINGS.first
+
+
+def test_it_does_not_open_on_the_word_of_slow_sends() -> None:
+    window = SendWindow(SETTINGS)
+    window.enter(1_000)
+    window.leave(1_000, Millis(0), Millis(900), stored=True)
     small = window.size
-    assert small >= SETTINGS.least
-    window.enter(small // 4)
-    window.leave(small // 4, Millis(50_000), Millis(50_001), stored=True)
+    for instant in range(1_000, 9_000, 200):
+        window.enter(100)
+        window.leave(100, Millis(instant), Millis(instant + 200), stored=True)
     assert window.size == small
 
 
