@@ -125,7 +125,7 @@ class LocalCluster:
 
     async def join(self, name: str, zone: str) -> BrokerProcess:
         """Start a further node, which joins those that run; returns when it is ready."""
-        client, peer, admin = (f"{_LOCALHOST}:{port}" for port in _free_ports(3))
+        client, peer, admin, aws = (f"{_LOCALHOST}:{port}" for port in _free_ports(4))
         settings = msgspec.structs.replace(
             next(iter(self.nodes.values())).settings,
             node=name,
@@ -134,6 +134,7 @@ class LocalCluster:
             client_listen=client,
             peer_listen=peer,
             admin_listen=admin,
+            aws_listen=aws,
             join=self.addresses,
             peers=(),
         )
@@ -202,7 +203,7 @@ def _environment() -> dict[str, str]:
 
 
 def _settings(folder: Path) -> list[NodeSettings]:
-    ports = iter(_free_ports(3 * len(ZONES)))
+    ports = iter(_free_ports(4 * len(ZONES)))
     peers = tuple(PeerSettings(f"{zone}-0", zone, *(f"{_LOCALHOST}:{next(ports)}" for _ in range(3))) for zone in ZONES)
     return [
         NodeSettings(
@@ -213,6 +214,7 @@ def _settings(folder: Path) -> list[NodeSettings]:
             client_listen=peer.client_address,
             peer_listen=peer.peer_address,
             admin_listen=peer.admin_address,
+            aws_listen=f"{_LOCALHOST}:{next(ports)}",
             peers=peers,
             log_format="human",
         )

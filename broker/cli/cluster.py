@@ -43,7 +43,7 @@ def cluster(
     zones: Annotated[int, typer.Option(help="Availability zones to simulate.")] = 3,
     nodes: Annotated[int | None, typer.Option(help="Nodes in all.", show_default="one per zone")] = None,
     data: Annotated[Path, typer.Option(help="Where data, logs and configurations live.")] = Path(".broker/cluster"),
-    base_port: Annotated[int, typer.Option(help="First client port; peers +100, metrics +200.")] = BASE_PORT,
+    base_port: Annotated[int, typer.Option(help="First client port; peers +100, metrics +200, AWS +565.")] = BASE_PORT,
     groups: Annotated[int, typer.Option(help="Raft groups that hold data.")] = DEFAULT_DATA_GROUPS,
     fsync: Annotated[str, typer.Option(help="Where the log is synced: thread or loop.")] = "thread",
     restart: Annotated[bool, typer.Option(help="Start a node again when it dies.")] = True,
@@ -92,7 +92,7 @@ def prepare(settings: NodeSettings, data: Path) -> Child:
 
 def refuse_busy_ports(nodes: Sequence[NodeSettings]) -> None:
     """Raises InvalidArgument, naming every port that something listens on."""
-    addresses = [address for node in nodes for address in (node.client_listen, node.peer_listen, node.admin_listen)]
+    addresses = [address for node in nodes for address in _addresses(node)]
     busy = [address for address in addresses if _is_busy(address)]
     if busy:
         raise InvalidArgument(
@@ -113,6 +113,7 @@ def panel(nodes: Sequence[NodeSettings], title: str) -> Panel:
         ("receive", "broker queue receive orders --follow"),
         ("look at it", "broker status --watch"),
         ("with grpcurl", f"grpcurl -plaintext {nodes[0].client_listen} list"),
+        ("with AWS SDKs", f"export AWS_ENDPOINT_URL=http://{nodes[0].aws_listen}"),
         ("metrics", f"curl http://{nodes[0].admin_listen}/metrics"),
         ("stop", "Ctrl-C; the data stays"),
     )
@@ -130,6 +131,11 @@ async def _welcome(supervisor: Supervisor, settings: Sequence[NodeSettings]) -> 
     await supervisor.all_ready.wait()
     zones = len({node.zone for node in settings})
     err().print(panel(settings, f"{len(settings)} nodes in {zones} zones are ready"), soft_wrap=True)
+
+
+def _addresses(node: NodeSettings) -> tuple[str, ...]:
+    own = (node.client_listen, node.peer_listen, node.admin_listen, node.aws_listen)
+    return tuple(address for address in own if address)
 
 
 def _names(settings: NodeSettings) -> str:

@@ -17,7 +17,7 @@ from broker.node.process import run_node
 
 def dev(
     data: Annotated[Path, typer.Option(help="Where the data lives.")] = Path(".broker/dev"),
-    base_port: Annotated[int, typer.Option(help="Client port; peers +100, metrics +200.")] = BASE_PORT,
+    base_port: Annotated[int, typer.Option(help="Client port; peers +100, metrics +200, AWS +565.")] = BASE_PORT,
 ) -> None:
     """Start one node, with nothing to configure, until Ctrl-C. Its data stays.
 

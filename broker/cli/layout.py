@@ -1,6 +1,7 @@
 """Which nodes a cluster on this machine has, and on which ports. Pure: makes settings, starts and writes nothing.
 
-Node k (from 0) listens for clients on the base port + k, for its peers on + 100 + k, and serves metrics on + 200 + k.
+Node k (from 0) listens for clients on the base port + k, for its peers on + 100 + k, serves metrics on + 200 + k, and
+speaks the protocols of AWS on + 565 + k: with the default base port 4566, which is what their tools expect.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ HOST = "127.0.0.1"
 BASE_PORT = 4001
 PEER_OFFSET = 100
 ADMIN_OFFSET = 200
+AWS_OFFSET = 565
 MAX_NODES = PEER_OFFSET
 DEFAULT_CLUSTER = ",".join(f"{HOST}:{BASE_PORT + number}" for number in range(3))
 """What commands talk to unless they are told: the cluster of three that `broker cluster` starts."""
@@ -29,10 +31,10 @@ def lay_out(
         raise InvalidArgument(f"--zones is {zones}; it must be from 1 to {len(string.ascii_lowercase)}")
     if not zones <= nodes <= MAX_NODES:
         raise InvalidArgument(f"--nodes is {nodes}; it must be from {zones}, one per zone, to {MAX_NODES}")
-    if not 1 <= base_port <= 65_535 - ADMIN_OFFSET - nodes:
+    if not 1 <= base_port <= 65_535 - AWS_OFFSET - nodes:
         raise InvalidArgument(
-            f"--base-port is {base_port}; it must be from 1 to {65_535 - ADMIN_OFFSET - nodes}, as ports up to "
-            f"{ADMIN_OFFSET} above it are used too"
+            f"--base-port is {base_port}; it must be from 1 to {65_535 - AWS_OFFSET - nodes}, as ports up to "
+            f"{AWS_OFFSET} above it are used too"
         )
     peers = tuple(_peer(number, zones, base_port) for number in range(nodes))
     return [
@@ -43,13 +45,14 @@ def lay_out(
             client_listen=peer.client_address,
             peer_listen=peer.peer_address,
             admin_listen=peer.admin_address,
+            aws_listen=f"{HOST}:{base_port + AWS_OFFSET + number}",
             advertise_client=peer.client_address,
             advertise_peer=peer.peer_address,
             groups=groups,
             fsync=fsync,
             peers=peers,
         )
-        for peer in peers
+        for number, peer in enumerate(peers)
     ]
 
 

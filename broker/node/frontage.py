@@ -1,14 +1,20 @@
-"""The upper half of a node: the services and the gRPC front door, built and joined. Knows no disk and no peer."""
+"""The upper half of a node: the services and the front doors, built and joined. Knows no disk and no peer."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
 from broker.base.trouble import Trouble
+from broker.edge.aws.accounts import Defaults
+from broker.edge.aws.app import App, AppSettings
+from broker.edge.aws.door import Limits
+from broker.edge.aws.server import AwsServer, AwsServerSettings
+from broker.edge.aws.sts.service import StsService
 from broker.edge.grpc.server import GrpcServer, GrpcSettings, ServerTls
 from broker.node.open_files import client_connections, raise_limit
 from broker.node.replicas import Replicas
@@ -38,7 +44,9 @@ class Frontage:
         fail: OnFailure,
         version: str,
         trouble: Trouble,
+        unready: Callable[[], str | None],
     ) -> None:
+        """``unready``: why the node does not serve, or None."""
         self._errands = scope.child("errands")
         self._clock = replicas.groups.clock
         self._services = assemble(
@@ -67,6 +75,7 @@ class Frontage:
             pause,
             os.urandom,
         )
+        self._aws = self._aws_server(settings, scope, registry, version, unready)
 
     @property
     def settled(self) -> bool:
@@ -76,6 +85,8 @@ class Frontage:
     async def start(self) -> None:
         """Raises OSError for an address that cannot be bound or a certificate that cannot be read."""
         await self._server.start()
+        if self._aws is not None:
+            await self._aws.start()
         self._errands.start(self._services.controller.run(), name="controller")
         self._errands.start(self._services.healer.run(), name="healer")
         self._errands.start(self._services.stepping_back.run(), name="step back")
@@ -86,12 +97,33 @@ class Frontage:
         return await self._services.cluster.hand_over(Millis(self._clock.monotonic() + time))
 
     async def stop(self) -> None:
-        await self._server.drain(CALLS_GRACE)
+        doors: list[GrpcServer | AwsServer] = [self._server]
+        if self._aws is not None:
+            doors.append(self._aws)
+        draining = [self._errands.start(door.drain(CALLS_GRACE), name="drain a door") for door in doors]
+        await asyncio.wait(draining)
 
     async def close(self) -> None:
         """Afterwards nothing of it asks the lower half any more."""
         await self._errands.close()
         await self._server.close()
+        if self._aws is not None:
+            await self._aws.close()
+
+    def _aws_server(
+        self,
+        settings: NodeSettings,
+        scope: TaskScope,
+        registry: Registry,
+        version: str,
+        unready: Callable[[], str | None],
+    ) -> AwsServer | None:
+        if not settings.aws_listen:
+            return None
+        defaults = Defaults(settings.aws_account, settings.aws_region)
+        app_settings = AppSettings(settings.aws_public_url, defaults, version)
+        app = App([StsService()], app_settings, self._clock, registry, os.urandom, unready)
+        return AwsServer(_aws_settings(settings), app.answer, self._clock, scope, registry, pause)
 
 
 def _service_settings(settings: NodeSettings) -> ServiceSettings:
@@ -103,6 +135,13 @@ def _service_settings(settings: NodeSettings) -> ServiceSettings:
 def _grpc_settings(settings: NodeSettings) -> GrpcSettings:
     connections = client_connections(settings.client_connections, raise_limit())
     return GrpcSettings(settings.client_listen, _tls(settings), connections=connections)
+
+
+def _aws_settings(settings: NodeSettings) -> AwsServerSettings:
+    limits = Limits(connections=client_connections(settings.client_connections, raise_limit()))
+    if not settings.tls_key:
+        return AwsServerSettings(settings.aws_listen, limits=limits)
+    return AwsServerSettings(settings.aws_listen, Path(settings.tls_certificate), Path(settings.tls_key), limits)
 
 
 def _tls(settings: NodeSettings) -> ServerTls | None:

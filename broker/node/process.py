@@ -84,8 +84,17 @@ class Node:
         registry = Registry()
         trouble = Trouble()
         self._replicas = Replicas(settings, SystemClock(), scope, registry, failure.set, trouble)
-        self._frontage = Frontage(settings, self._replicas, scope, registry, failure.set, version("threefold"), trouble)
         self._health = Health(self._replicas.groups, lambda: self._frontage.settled)
+        self._frontage = Frontage(
+            settings,
+            self._replicas,
+            scope,
+            registry,
+            failure.set,
+            version("threefold"),
+            trouble,
+            self._health.trouble,
+        )
         register(registry, self._replicas)
 
         async def metrics() -> tuple[int, str, bytes]:

@@ -6,6 +6,7 @@ Kubernetes likes it.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,13 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_listen: str = "127.0.0.1:4001"
     peer_listen: str = "127.0.0.1:4101"
     admin_listen: str = "127.0.0.1:4201"
+    aws_listen: str = "127.0.0.1:4566"
+    """The protocols of AWS. Empty: not spoken."""
+    aws_public_url: str = ""
+    """Under which clients reach the AWS port, for the URLs in answers. Empty: as each request says."""
+    aws_account: str = "000000000000"
+    aws_region: str = "us-east-1"
+    """Whose queues have plain names, those that other clients see."""
     advertise_client: str = ""
     advertise_peer: str = ""
     advertise_admin: str = ""
@@ -151,6 +159,7 @@ def _check(settings: NodeSettings) -> None:
         check_name(what, name)
     for address in (settings.client_listen, settings.peer_listen, settings.admin_listen):
         split_address(address, lowest_port=0)
+    _check_aws(settings)
     for peer in settings.peers:
         split_address(peer.peer_address)
         split_address(peer.client_address)
@@ -184,6 +193,19 @@ def _check(settings: NodeSettings) -> None:
         raise InvalidArgument(
             f"heartbeat_ms is {settings.heartbeat_ms}; it must be 20 to a third of election_timeout_ms "
             f"({settings.election_timeout_ms})"
+        )
+
+
+def _check_aws(settings: NodeSettings) -> None:
+    if settings.aws_listen:
+        split_address(settings.aws_listen, lowest_port=0)
+    if re.fullmatch(r"[0-9]{12}", settings.aws_account) is None:
+        raise InvalidArgument(f"aws_account is {settings.aws_account!r}; it must be 12 digits, in quotes")
+    if re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", settings.aws_region) is None:
+        raise InvalidArgument(f"aws_region is {settings.aws_region!r}; it must look like us-east-1")
+    if settings.aws_public_url and re.fullmatch(r"https?://[^\s/?#]+/?", settings.aws_public_url) is None:
+        raise InvalidArgument(
+            f"aws_public_url is {settings.aws_public_url!r}; it must look like http://queues.example.org:4566"
         )
 
 

@@ -149,6 +149,7 @@ class ZonedCluster:
             client_listen=f"{own}:{CLIENT_PORT}",
             peer_listen=f"{own}:{PEER_PORT}",
             admin_listen=f"{own}:{ADMIN_PORT}",
+            aws_listen="",
             advertise_client=f"{seen}:{CLIENT_PORT}",
             advertise_peer=f"{seen}:{PEER_PORT}",
             groups=GROUPS,

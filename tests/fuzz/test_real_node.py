@@ -29,12 +29,19 @@ HEADS = (
 
 
 def settings(folder: Path) -> NodeSettings:
-    with socket.socket() as one, socket.socket() as two, socket.socket() as three:
-        for each in (one, two, three):
+    with socket.socket() as one, socket.socket() as two, socket.socket() as three, socket.socket() as four:
+        for each in (one, two, three, four):
             each.bind(("127.0.0.1", 0))
-        client, peer, admin = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two, three))
+        client, peer, admin, aws = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two, three, four))
     return NodeSettings(
-        "a-0", "a", data_dir=str(folder / "data"), client_listen=client, peer_listen=peer, admin_listen=admin, groups=1
+        "a-0",
+        "a",
+        data_dir=str(folder / "data"),
+        client_listen=client,
+        peer_listen=peer,
+        admin_listen=admin,
+        aws_listen=aws,
+        groups=1,
     )
 
 
@@ -63,7 +70,8 @@ async def test_garbage_on_all_ports_of_a_real_node(tmp_path: Path) -> None:
         await wait_ready(node)
         pid = node.pid
         assert pid is not None
-        ports = (node.settings.client_listen, node.settings.peer_listen, node.settings.admin_listen)
+        own = node.settings
+        ports = (own.client_listen, own.peer_listen, own.admin_listen, own.aws_listen)
         async with Client(node.settings.client_listen) as client:
             await client.create_queue("orders")
             chance = random.Random(1)

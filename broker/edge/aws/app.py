@@ -1,0 +1,151 @@
+"""The steps of a request to an AWS service, from what came over HTTP to what goes back. Knows no socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from broker.aio.system_clock import microseconds
+from broker.base.errors import BrokerError
+from broker.base.instants import SECOND, Clock, Millis
+from broker.edge.aws import errors
+from broker.edge.aws.accounts import Accounts, Defaults
+from broker.edge.aws.contract import AwsError, Context, Service
+from broker.edge.aws.health import HealthPages
+from broker.edge.aws.protocol import form, json10, query
+from broker.edge.aws.protocol.contract import Document
+from broker.edge.aws.request import Credentials, Request
+from broker.edge.aws.routing import TARGET, Route, Router
+from broker.telemetry import logs
+from broker.telemetry.metrics import Counter, Histogram, Registry
+
+_log = logs.get(__name__)
+
+TIMEOUT = Millis(40 * SECOND)
+"""What an operation has: the longest wait for messages, and what a change of leaders takes. SDKs give up after 60 s."""
+OK = "OK"
+REQUEST_ID = b"x-amzn-requestid"
+
+
+class AppSettings(msgspec.Struct, frozen=True):
+    """``public_url``: under which clients reach the cluster, for the URLs in answers; "": what the request says."""
+
+    public_url: str = ""
+    defaults: Defaults = Defaults()
+    version: str = ""
+
+
+class App:
+    """``translate``: what callers are told of an error of the broker. ``trouble``: why the node is not ready."""
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        settings: AppSettings,
+        clock: Clock,
+        registry: Registry,
+        random_bytes: Callable[[int], bytes],
+        trouble: Callable[[], str | None],
+        translate: Callable[[BrokerError], AwsError] = errors.of,
+    ) -> None:
+        self._router = Router(services)
+        self._accounts = Accounts(settings.defaults)
+        self._credentials = Credentials()
+        self._health = HealthPages(self._router.services, settings.version, trouble)
+        self._public_url = settings.public_url.rstrip("/")
+        self._clock = clock
+        self._translate = translate
+        self._request_ids = _RequestIds(random_bytes)
+        self._measured = _Measured(registry)
+
+    async def answer(self, request: Request) -> Document:
+        """Never raises, but for being cancelled: whatever goes wrong is an answer."""
+        if request.method != "POST" and (page := self._health.answer(request)) is not None:
+            return page
+        started = microseconds()
+        request_id = self._request_ids.next()
+        route: Route | None = None
+        outcome = OK
+        try:
+            route, context, content = self._understand(request, request_id)
+            members = route.codec.parse(content)
+            output = await route.run(context, members)
+            body = route.codec.write(output, request_id)
+            document = json10.answer(body) if route.protocol == "json" else query.answer(body)
+        except Exception as error:  # every failure ends here, as an answer that the caller can read
+            failure = self._expected(error, request, request_id)
+            outcome = failure.query_code
+            document = self._router.error(request, route, failure, request_id)
+        self._measured.note(route, outcome, microseconds() - started)
+        return Document(document.status, (*document.headers, (REQUEST_ID, request_id.encode())), document.body)
+
+    def _understand(self, request: Request, request_id: str) -> tuple[Route, Context, Any]:
+        """The operation, what it is to know, and what its codec reads. Raises AwsError."""
+        target = request.headers.get(TARGET)
+        fields = form.decode(request.query)
+        if target is None and request.body:
+            fields = {**fields, **form.decode(request.body)}
+        credential = self._credentials.of(request, fields)
+        content: Any = request.body
+        if target is not None:
+            route = self._router.by_target(target)
+        else:
+            route, content = self._router.by_action(request, fields, credential), fields
+        host = request.header(b"host")
+        caller = self._accounts.caller(credential, fields.get("AWSAccessKeyId", ""), host)
+        base_url = self._public_url or f"{request.scheme}://{host}"
+        if target is None and route.takes_queue_url and request.path != "/":
+            fields.setdefault("QueueUrl", base_url + request.path)
+        deadline = Millis(self._clock.monotonic() + TIMEOUT)
+        return route, Context(caller, base_url, deadline, route.protocol, request_id), content
+
+    def _expected(self, error: Exception, request: Request, request_id: str) -> AwsError:
+        if isinstance(error, AwsError):
+            return error
+        if isinstance(error, BrokerError):
+            return self._translate(error)
+        target = request.header(TARGET) or request.path
+        _log.failure("a request to an AWS service failed", error, request=request_id, target=target[:200])
+        return errors.internal()
+
+
+class _RequestIds:
+    """UUIDs whose first half is this process's own."""
+
+    def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
+        digits = random_bytes(10).hex()
+        self._prefix = f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-"
+        self._count = 0
+
+    def next(self) -> str:
+        self._count += 1
+        return f"{self._prefix}{self._count & 0xFFFF_FFFF_FFFF:012x}"
+
+
+class _Measured:
+    """Calls and their durations, by operation."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._counters: dict[tuple[str, str, str], Counter] = {}
+        self._latencies: dict[tuple[str, str], Histogram] = {}
+
+    def note(self, route: Route | None, outcome: str, duration: int) -> None:
+        service, operation = ("unknown", "unknown") if route is None else (route.service, route.operation)
+        key = (service, operation, outcome)
+        counter = self._counters.get(key)
+        if counter is None:
+            labels = {"service": service, "operation": operation, "code": outcome}
+            counter = self._registry.counter("broker_aws_calls", "Calls of AWS operations by outcome.", labels)
+            self._counters[key] = counter
+        counter.value += 1
+        latency = self._latencies.get((service, operation))
+        if latency is None:
+            labels = {"service": service, "operation": operation}
+            latency = self._registry.histogram(
+                "broker_aws_call_seconds", "Duration of calls of AWS operations.", labels
+            )
+            self._latencies[service, operation] = latency
+        latency.observe(duration)
