@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
+from broker.base.ids import GroupId, NodeId, Zone
 from broker.domain.directory.commands import Bootstrap, Group, Node
 from broker.domain.directory.placement import place
 from broker.machine.replicated import ReplicatedMachine
@@ -37,10 +37,6 @@ class Layout:
     def spare(self) -> bool:
         """Whether a replica could be elsewhere than it is."""
         return len(self.nodes) > len(ZONES)
-
-    @property
-    def data_groups(self) -> list[GroupId]:
-        return [group.id for group in self.groups if group.id != DIRECTORY_GROUP]
 
     def founded_by(self, name: str) -> dict[GroupId, tuple[NodeId, ...]]:
         return {group.id: group.replicas for group in self.groups if name in group.replicas}

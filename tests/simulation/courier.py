@@ -73,6 +73,8 @@ class Carrier(Protocol):
 
     @property
     def up(self) -> bool: ...
+    @property
+    def groups(self) -> Iterable[GroupId]: ...
     def leads(self, group: GroupId) -> bool: ...
     def leader_of(self, group: GroupId) -> str | None: ...
     def machine(self, group: GroupId) -> Any: ...
@@ -92,7 +94,7 @@ class Roads:
         self.rates = rates
         self.settings = settings
         self.chance = world.chance("couriers")
-        self._network = network
+        self.network = network
         self._ends: dict[str, Carrier] = {}
         self._hints: dict[GroupId, str] = {}
         self.strike: Callable[[str], None] = lambda name: None
@@ -151,25 +153,24 @@ class Roads:
         act(target, answer)
 
     def _delay(self, source: Carrier, target: Carrier) -> int:
-        return 1 if source is target else self._network.latency()
+        return 1 if source is target else self.network.latency()
 
     def _passes(self, source: Carrier, target: Carrier) -> bool:
-        return source is target or self._network.passable(source.name, target.name)
+        return source is target or self.network.passable(source.name, target.name)
 
 
 class Couriers:
     """Those of one process: one for each group that it leads."""
 
-    def __init__(self, node: Carrier, roads: Roads, groups: Iterable[GroupId]) -> None:
+    def __init__(self, node: Carrier, roads: Roads) -> None:
         self._node = node
         self._roads = roads
-        self._groups = [group for group in groups if group != DIRECTORY_GROUP]
         self._rounds: dict[GroupId, _Round] = {}
         self._contents = Contents(_Log(node))  # type: ignore[arg-type]  # entries are all that is read
 
     def turned(self, effects: list[tuple[GroupId, Effect]]) -> None:
         """The node has had a turn: it may lead other groups than before, and ``effects`` may be of outboxes."""
-        for group in self._groups:
+        for group in sorted({*self._rounds, *self._node.groups} - {DIRECTORY_GROUP}):
             known, leads = self._rounds.get(group), self._node.leads(group)
             if known is not None and (known.over or not leads):
                 known.over = True

@@ -84,7 +84,6 @@ class Healed(Carrier, Protocol):
     """A node as its healer sees it."""
 
     def leads(self, group: GroupId) -> bool: ...
-    def report(self, lag: int) -> Report: ...
     def open_replica(self, group: GroupId, voters: tuple[NodeId, ...]) -> None: ...
     def drop_replica(self, group: GroupId) -> None: ...
     def handle(self, happened: inputs.Input) -> None: ...
@@ -124,7 +123,12 @@ class Healer:
                 reports[node] = report
 
         lag = self._settings.lag
-        self._roads.call(self._node, node, lambda there, answer: answer(there.report(lag), None), told)  # type: ignore[attr-defined]
+        network = self._roads.network
+
+        def reporting(there: Any, answer: Reply) -> None:
+            answer(report_of(there.running, network, lag), None)
+
+        self._roads.call(self._node, node, reporting, told)
 
     def _decide(self, topology: commands.TopologyAnswer, reports: dict[NodeId, Report]) -> None:
         self._node.work(self._settings.interval, self.look)
@@ -135,7 +139,7 @@ class Healer:
             self._carry_out(stray)
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
-            self._carry_out(healing.next_step(group, reality))
+            self._carry_out(healing.next_step(group, topology, reality))
         if any(group.change is not None for group in on_their_way):
             return
         found = healing.next_change(topology, reality)
@@ -238,7 +242,9 @@ def _if_so(
 
 def _open_if_asked_for(node: Healed, roads: Roads, group: GroupId, voters: tuple[NodeId, ...]) -> None:
     def wanted(known: commands.Group) -> bool:
-        return known.change is not None and known.change.into == node.name and node.name not in voters
+        if node.name in voters:
+            return known.forming and known.replicas == voters == (node.name,)
+        return known.change is not None and known.change.into == node.name
 
     _if_so(node, roads, group, wanted, lambda: node.open_replica(group, voters))
 

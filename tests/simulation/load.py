@@ -43,6 +43,8 @@ class Load(msgspec.Struct, frozen=True):
     moving: bool = False
     """Replicas are moved on request."""
     draining: bool = False
+    growing: bool = False
+    """A data group is added."""
     leaps: bool = False
     """Clocks will go on by minutes at once."""
 
@@ -69,6 +71,7 @@ def draw(chance: Random, leaps: bool) -> Load:
         registrars=chance.choice((0, 2, 4)),
         moving=chance.random() < 0.6,
         draining=chance.random() < 0.4,
+        growing=chance.random() < 0.3,
         leaps=leaps,
     )
 

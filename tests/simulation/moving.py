@@ -1,4 +1,4 @@
-"""Operators who move replicas and drain nodes while clients work. The healer carries out what they ask for."""
+"""Operators who move replicas, drain nodes and add groups while clients work. The healer carries out what they ask."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from tests.simulation.world import SECOND
 
 
 class Moving:
-    """Only where a zone has more than one node."""
-
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
 
+    def grow(self) -> Story:
+        """One more data group."""
+        yield Pause(int(self._scene.chance.uniform(0.5, 4) * SECOND))
+        if not self._scene.ended:
+            while (yield Change(DIRECTORY_GROUP, DIRECTORY, directory.AddGroups(1))) is None:
+                pass
+
     def move(self) -> Story:
-        """One replica after the other, to another node of its zone."""
+        """One replica after the other, to another node of its zone, if that has one."""
         scene = self._scene
         while not scene.ended:
             yield Pause(int(scene.chance.uniform(0.2, 1.5) * SECOND))

@@ -6,7 +6,7 @@ batch, which is on disk after the disk's own delay. A process that dies loses ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -28,7 +28,7 @@ from tests.simulation.cluster import Cluster
 from tests.simulation.courier import Couriers
 from tests.simulation.drive import Drive
 from tests.simulation.fake_disk import PowerLoss
-from tests.simulation.healing import Healer, Report, report_of
+from tests.simulation.healing import Healer
 from tests.simulation.housekeeping import Housekeeping
 from tests.simulation.observed import ObservedMachine
 from tests.simulation.snapshotting import Snapshotting
@@ -111,7 +111,7 @@ class SimulatedNode:
             if replica.applied:
                 self._world.counts["restart from snapshot"] += 1
             self._world.note(self.name, "has", group, replica.raft.first_index, replica.raft.last_index)
-        self._couriers = Couriers(self, cluster.roads, cluster.layout.data_groups)
+        self._couriers = Couriers(self, cluster.roads)
         self._snapshotting = Snapshotting(self, cluster)
         self.soon()
         Housekeeping(self, self._world.counts).start()
@@ -208,6 +208,11 @@ class SimulatedNode:
 
     # --- what couriers, healers and transfers of snapshots need
 
+    @property
+    def groups(self) -> Iterable[GroupId]:
+        """Those of which it holds a replica."""
+        return () if self.core is None else tuple(self.core.replicas)
+
     def leads(self, group: GroupId) -> bool:
         replica = None if self.core is None else self.core.replicas.get(group)
         return replica is not None and replica.leads
@@ -220,9 +225,6 @@ class SimulatedNode:
     def machine(self, group: GroupId) -> Any:
         return self.running.replicas[group].machine
 
-    def report(self, lag: int) -> Report:
-        return report_of(self.running, self._cluster.network, lag)
-
     def open_replica(self, group: GroupId, voters: tuple[NodeId, ...]) -> None:
         if group not in self.running.replicas:
             self._world.note(self.name, "opens", group, "beside", voters)
@@ -232,7 +234,6 @@ class SimulatedNode:
 
     def drop_replica(self, group: GroupId) -> None:
         self._world.note(self.name, "drops", group)
-        self._world.counts["replica dropped"] += 1
         self.running.close_group(group, self.time.instant())
         self.store.drop_group(group)
         self.soon()
@@ -242,7 +243,6 @@ class SimulatedNode:
         return self.drive.store
 
     def work(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
-        """Something this process does later, if it still lives then."""
         self._later(delay, act, *arguments)
 
     def sync_delay(self) -> int:

@@ -140,7 +140,6 @@ class Simulation:
         for node in self.nodes:
             node.died = self.faults.died
         roads.strike = self.faults.strike
-        self._groups = [group.id for group in layout.groups]
 
     def run(self) -> None:
         """Raises Violation, or whatever a node raised."""
@@ -178,7 +177,7 @@ class Simulation:
 
     def _without_leader(self) -> str:
         return ", ".join(
-            f"group {group}" for group in self._groups if not any(node.leads(group) for node in self.nodes)
+            f"group {group}" for group in self.wholeness.groups if not any(node.leads(group) for node in self.nodes)
         )
 
     def _unanswered(self) -> str:
@@ -193,7 +192,7 @@ class Simulation:
 
     def _apart(self) -> str:
         behind = []
-        for group in self._groups:
+        for group in self.wholeness.groups:
             applied = {node.name: node.running.replicas[group].applied for node in self._holding(group)}
             if len(set(applied.values())) > 1:
                 behind.append(f"group {group} {applied}")
@@ -207,7 +206,7 @@ class Simulation:
         self.world.after(_LOG_CHECK_EVERY, self._check_logs)
 
     def _compare(self, with_data: bool) -> None:
-        for group in self._groups:
+        for group in self.wholeness.groups:
             holding = self._holding(group)
             logs = [ReplicaLog(node.name, node.running.replicas[group].raft, node.store, group) for node in holding]
             for a, b in combinations(logs, 2):

@@ -11,11 +11,16 @@ from tests.simulation.node import SimulatedNode
 class Wholeness:
     def __init__(self, nodes: list[SimulatedNode], groups: list[GroupId]) -> None:
         self._nodes = nodes
-        self._groups = groups
+        self._founded = groups
 
     def whole(self) -> bool:
-        """Every group has all its voters, each with all that is committed, and no change is under way."""
-        return not self.missing()
+        """Every group that may hold something has all its voters, each with all that is committed, and none changes."""
+        topology = self._topology()
+        if topology is None or not topology.groups:
+            return False
+        return not any(
+            group.change is not None or self._lacks(group.id) for group in topology.groups if not group.forming
+        )
 
     def missing(self) -> str:
         """In words; empty when nothing is."""
@@ -23,9 +28,15 @@ class Wholeness:
         if topology is None:
             return "the directory has no leader"
         for group in topology.groups:
-            if group.change is not None:
+            if group.change is not None or group.forming:
                 return f"group {group.id} is changing: {group.change}"
-        return next((f"group {group}: {found}" for group in self._groups if (found := self._lacks(group))), "")
+        return next((f"group {group}: {found}" for group in self.groups if (found := self._lacks(group))), "")
+
+    @property
+    def groups(self) -> list[GroupId]:
+        """All that there are."""
+        topology = self._topology()
+        return self._founded if topology is None else [group.id for group in topology.groups]
 
     def _topology(self) -> TopologyAnswer | None:
         for node in self._nodes:

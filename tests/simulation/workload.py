@@ -65,6 +65,7 @@ class Workload:
         stories += [self._watching.find(), self._administering.purge()]
         stories += [self._administering.update()] if load.updates else []
         stories += [self._registering.register() for _ in range(load.registrars)]
+        stories += [self._moving.grow()] if load.growing else []
         if self._layout.spare:
             stories += [self._moving.move()] if load.moving else []
             stories += [self._moving.drain()] if load.draining else []
