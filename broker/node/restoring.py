@@ -9,23 +9,21 @@ docs/decisions/0015.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from broker.base.errors import InvalidArgument
 from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term
-from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.queues.commands import DeleteQueue
 from broker.machine import envelope, holding
 from broker.machine.envelope import Envelope
 from broker.machine.replicated import ReplicatedMachine
-from broker.node.replicas import founding_topology, machine_of
+from broker.node.backup_states import GroupState, Resources, resources_of, unknown_queues
+from broker.node.replicas import founding_topology
 from broker.node.settings import NodeSettings
-from broker.raft.types import Entry, HardState, Membership, SnapshotMark
-from broker.replication.transfer import DUMP, ENTRIES, decode_entries
+from broker.raft.types import HardState, Membership, SnapshotMark
 from broker.storage import layout
-from broker.storage.backup_files import GroupFile
 from broker.storage.backup_reader import BackupReader
 from broker.storage.disk import Disk, SystemDisk
 from broker.storage.settings import StorageSettings
@@ -46,50 +44,6 @@ class Restored(msgspec.Struct, frozen=True):
     captured_at: str
     groups: tuple[GroupId, ...]
     entries: int
-
-
-class GroupState:
-    """One group of a backup, read to its end and found whole: its machine, and then its live entries."""
-
-    def __init__(self, reader: BackupReader, file: GroupFile) -> None:
-        """Raises DataCorrupt."""
-        self.directory = DirectoryMachine()
-        if file.group == DIRECTORY_GROUP:
-            self.machine = ReplicatedMachine({"directory": self.directory})
-        else:
-            self.machine = machine_of(GroupId(file.group))
-        self._reader = reader
-        self._file = file
-        self._pieces = reader.pieces(file)
-        try:
-            self.machine.load(self._dump())
-        except ValueError as error:
-            raise reader.damaged(file, str(error)) from None
-
-    def entries(self) -> Iterator[list[Entry]]:
-        """Those that the state refers to, and no others. Raises DataCorrupt."""
-        expected = _indexes(self.machine.live_entries())
-        for piece in self._pieces:
-            if piece[0] != ENTRIES:
-                raise self._reader.damaged(self._file, f"it has a piece of kind {piece[0]} among its entries")
-            try:
-                entries = decode_entries(piece)
-            except msgspec.MsgspecError as error:
-                raise self._reader.damaged(self._file, f"its entries cannot be read: {error}") from None
-            for entry in entries:
-                wanted = next(expected, None)
-                if wanted != entry.index:
-                    raise self._reader.damaged(self._file, f"it has entry {entry.index} where {wanted} should be")
-            yield entries
-        missing = next(expected, None)
-        if missing is not None:
-            raise self._reader.damaged(self._file, f"entry {missing}, to which its state refers, is missing")
-
-    def _dump(self) -> Iterator[bytes]:
-        for piece in self._pieces:
-            if piece[0] != DUMP:
-                raise ValueError("the dump is truncated: entries follow before its last piece")
-            yield piece[1:]
 
 
 def restore(backup: Path, settings: NodeSettings) -> Restored:
@@ -115,7 +69,21 @@ def restore(backup: Path, settings: NodeSettings) -> Restored:
     return restored
 
 
+def make_ready(group: GroupId, machine: ReplicatedMachine, backup: bytes, resources: Resources, index: Index) -> None:
+    """A state that was captured for ``backup`` begins anew with entry ``index``: nothing is held any more, and what the
+    directory does not know is left out."""
+    _apply(machine, holding.ROOM, holding.Release(backup), index)
+    if group != DIRECTORY_GROUP:
+        for queue in unknown_queues(group, machine, resources):
+            _apply(machine, "queues", DeleteQueue(queue.queue), index)
+
+
 # --- inside
+
+
+def _apply(machine: ReplicatedMachine, room: str, command: msgspec.Struct, index: Index) -> None:
+    raw = msgspec.Raw(msgspec.msgpack.encode(command))
+    machine.apply(envelope.encode(Envelope(machine.now, room, None, raw)), index)
 
 
 def _make(reader: BackupReader, settings: NodeSettings, disk: Disk) -> Restored:
@@ -125,25 +93,23 @@ def _make(reader: BackupReader, settings: NodeSettings, disk: Disk) -> Restored:
     try:
         mine: list[GroupId] = []
         entries = 0
+        backup = bytes.fromhex(reader.manifest.backup)
+        resources: Resources = {}
         for file, group in zip(reader.manifest.groups, founding.groups, strict=True):
-            if me not in group.replicas:
+            if me not in group.replicas and group.id != DIRECTORY_GROUP:
                 continue
             state = GroupState(reader, file)
-            if group.id == DIRECTORY_GROUP:
-                state.directory.found_anew(founding.nodes, founding.groups)
             mark = SnapshotMark(Index(file.index + INDEX_GAP), Term(file.term), Membership(group.replicas))
-            _release(state.machine, bytes.fromhex(reader.manifest.backup), mark.index)
-            entries += _put(store, group.id, mark, state)
-            mine.append(group.id)
+            if group.id == DIRECTORY_GROUP:
+                resources = resources_of(state.machine)
+                state.directory.found_anew(founding.nodes, founding.groups)
+            make_ready(group.id, state.machine, backup, resources, mark.index)
+            if me in group.replicas:
+                entries += _put(store, group.id, mark, state)
+                mine.append(group.id)
     finally:
         store.close()
     return Restored(settings.cluster, reader.manifest.captured_at, tuple(mine), entries)
-
-
-def _release(machine: ReplicatedMachine, backup: bytes, index: Index) -> None:
-    """It was captured while it was held; the new cluster has nothing to wait for."""
-    release = msgspec.Raw(msgspec.msgpack.encode(holding.Release(backup)))
-    machine.apply(envelope.encode(Envelope(machine.now, holding.ROOM, None, release)), index)
 
 
 def _put(store: Store, group: GroupId, mark: SnapshotMark, state: GroupState) -> int:
@@ -203,9 +169,3 @@ def _move_up(disk: SystemDisk) -> None:
     for name in sorted(names, key=lambda name: (name == layout.MANIFEST, name)):
         disk.rename(f"{_UNFINISHED}/{name}", name)
         disk.sync_directory("")
-
-
-def _indexes(ranges: Iterable[tuple[Index, Index]]) -> Iterator[Index]:
-    for first, last in ranges:
-        for index in range(first, last + 1):
-            yield Index(index)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-import msgspec
-
-from broker.base.ids import GroupId
-from broker.machine import envelope, holding
-from broker.machine.envelope import Envelope
+from broker.base.ids import DIRECTORY_GROUP, GroupId, Index
+from broker.node.backup_states import Resources, resources_of
+from broker.node.restoring import make_ready
 from broker.replication.transfer import DUMP, decode_entries
 from broker.services.backup import BackupService, CapturedCluster, CapturedGroup
 from tests.unit.services.fake_groups import FakeCluster
@@ -27,14 +25,24 @@ async def read(service: BackupService, backup: bytes, group: CapturedGroup, sour
             return pieces
 
 
-async def restored(old: FakeCluster, service: BackupService, captured: CapturedCluster, chance: Random) -> FakeCluster:
+async def restored(
+    old: FakeCluster,
+    service: BackupService,
+    captured: CapturedCluster,
+    chance: Random,
+    known: Resources | None = None,
+) -> FakeCluster:
+    """``known``: the queues, where the directory was never told of them."""
     new = FakeCluster(nodes=len(old.nodes), groups=len(old.groups) - 1)
     new.clock.now = old.clock.now
+    resources = known or {}
     for group in captured.groups:
         pieces = await read(service, captured.backup, group, chance.choice(group.sources))
         take_over(new, group.group, pieces)
-        release = msgspec.Raw(msgspec.msgpack.encode(holding.Release(captured.backup)))
-        new.apply(group.group, envelope.encode(Envelope(new.clock.wall(), holding.ROOM, None, release)))
+        machine = new.machines[group.group]
+        if group.group == DIRECTORY_GROUP and known is None:
+            resources = resources_of(machine)
+        make_ready(group.group, machine, captured.backup, resources, Index(group.index + 1_000))
     return new
 
 

@@ -15,6 +15,8 @@ import pytest
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BackupInProgress, Unavailable
 from broker.base.ids import GroupId, QueueId
+from broker.base.instants import WallMillis
+from broker.domain.directory.commands import Resource
 from broker.domain.queues.model import STATES, Target
 from broker.domain.queues.questions import Browse
 from broker.services.backup import CapturedCluster
@@ -33,6 +35,11 @@ RING = ("red", "green", "blue")
 def target(place: int) -> Target:
     name, group = RING[place % 3], place % 3 + 1
     return Target(name, QueueId(sum(name.encode()) * 100 + group), (GroupId(group),))
+
+
+def known() -> dict[int, Resource]:
+    found = [target(place) for place in range(3)]
+    return {each.id: Resource("queue", each.name, each.id, each.groups[0], "active", WallMillis(0)) for each in found}
 
 
 class Round:
@@ -115,7 +122,7 @@ async def test_each_message_is_in_the_backup_and_once(seed: int) -> None:
         traffic = Round(old, seed)
         captured = await traffic.run()
         service = next(iter(old.nodes.values())).backup
-        new = await restored(old.cluster, service, captured, traffic.chance)
+        new = await restored(old.cluster, service, captured, traffic.chance, known())
         # the old cluster is none the worse for it
         old.cluster.before.clear()
         old.cluster.after.clear()

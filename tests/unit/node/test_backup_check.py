@@ -39,7 +39,9 @@ async def test_a_queue_that_the_directory_does_not_know_is_remarked_on(tmp_path:
     await fetched(ByCalls(services.backup, cluster), tmp_path)
     remarks = check(tmp_path).remarks
     # then the first is a matter for the controller, and the second is remarked on
-    odd = "group-0001.backup holds queue 'orders', of which the directory does not know (any more)"
+    odd = (
+        "group-0001.backup holds queue 'orders', which the directory does not know (any more); a restore leaves it out"
+    )
     assert remarks == (() if state == "creating" else (odd,))
 
 

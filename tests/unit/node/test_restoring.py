@@ -6,15 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from broker.base.errors import DataCorrupt, InvalidArgument
-from broker.base.ids import GroupId, Index, NodeId
+from broker.base.ids import GroupId, Index, NodeId, QueueId
 from broker.base.instants import Instant, Millis, WallMillis
 from broker.cli.fetching import Fetching, Watcher
 from broker.client.backup import CapturedCluster, CapturedGroup, CapturedPart
 from broker.domain.directory.commands import ListResources, Topology
-from broker.domain.queues.model import STATES
+from broker.domain.queues.commands import CreateQueue, Send
+from broker.domain.queues.model import STATES, Message, QueueAttributes
 from broker.domain.queues.questions import AllQueues, Browse
 from broker.machine import holding
 from broker.node.backup_check import check
@@ -35,6 +37,7 @@ from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import soon, started
 
 GROUPS = 3
+GROUPS_OF_DATA = [GroupId(1), GroupId(2), GroupId(3)]
 BODIES = [b"one book", b"two pens", b"three hats"]
 
 
@@ -164,6 +167,28 @@ async def test_the_directory_knows_the_nodes_of_the_new_cluster_and_no_others(tm
         machine = Opened(each).replicas[GroupId(0)].machine
         known = machine.query("directory", Topology(), WallMillis(0))
         assert (set(known.nodes), known.groups) == (set(founding.nodes), founding.groups)
+
+
+async def test_a_queue_that_the_directory_does_not_know_is_left_out(tmp_path: Path) -> None:
+    # given a queue in group 3 that a creation has left there which was given up
+    cluster = FakeCluster(groups=GROUPS)
+    services = (await started(cluster))["a-0"]
+    await services.queues.create("orders", AttributeChanges(), soon(cluster))
+    cluster.apply_command(GroupId(3), "queues", CreateQueue(QueueId(99), "left", QueueAttributes()))
+    sent = msgspec.Raw(msgspec.msgpack.encode([Message(b"one book")]))
+    cluster.apply_command(GroupId(3), "queues", Send(QueueId(99), 1, 8, None, sent))
+    await fetched(ByCalls(services.backup, cluster), tmp_path / "backup")
+    # when the backup is restored
+    (settings,) = founders(tmp_path, nodes=1)
+    restore(tmp_path / "backup", settings)
+    # then it is gone, and the others are there
+    replicas = Opened(settings).replicas
+    found = [
+        queue.name
+        for group in GROUPS_OF_DATA
+        for queue, _ in replicas[group].machine.query("queues", AllQueues(), WallMillis(0))
+    ]
+    assert found == ["orders"]
 
 
 async def test_another_number_of_groups_is_refused(tmp_path: Path) -> None:
