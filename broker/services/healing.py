@@ -96,7 +96,7 @@ class Healer:
             await self._order(stray.node, DropOrder(stray.group), f"drop its replica of group {stray.group}")
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
-            step = healing.next_step(group, reality)
+            step = healing.next_step(group, topology, reality)
             if isinstance(step, healing.Wait) and step.stuck:
                 stuck.setdefault(group.id, f"a change of the replicas of group {group.id} waits: {step.why}")
             await self._carry_out(step)

@@ -139,6 +139,13 @@ class MembershipService:
     async def _balance_here(self, _: GroupId, __: _Balance, ___: Millis) -> str | None:
         topology, reality = await self._healer.gather()
         self._check_still(topology)
+        away = {node.id for node in topology.nodes} - set(reality.holds) - reality.silent
+        leaderless = [str(group.id) for group in topology.groups if group.id not in reality.groups]
+        if away or leaderless or healing.next_change(topology, reality) is not None:
+            raise Conflict(
+                f"the cluster is not at rest (nodes that do not answer: {', '.join(sorted(away)) or 'none'}; groups "
+                f"without a leader: {', '.join(leaderless) or 'none'}): retry when it is whole"
+            )
         found = healing.next_balancing(topology, reality)
         if found is None:
             return None

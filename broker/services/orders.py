@@ -22,7 +22,7 @@ ASK_TIME = Millis(2 * SECOND)
 
 
 class OpenOrder(msgspec.Struct, frozen=True, array_like=True):
-    """``voters``: of the group, which this replica follows; with this node among them, it founds the group."""
+    """``voters``: of the group, which this replica follows; this node alone: it founds the group."""
 
     group: GroupId
     voters: tuple[NodeId, ...]
@@ -89,7 +89,7 @@ class Orders:
         topology = await self._directory.topology(self._deadline())
         group = next((each for each in topology.groups if each.id == order.group), None)
         arrives = group is not None and group.change is not None and group.change.into == me and not founds
-        is_founded = group is not None and group.forming and founds and order.voters == group.replicas
+        is_founded = group is not None and group.forming and order.voters == group.replicas == (me,)
         if not arrives and not is_founded:
             raise Conflict(f"{me} is not to have a replica of group {order.group} now: the directory says otherwise")
         await self._groups.open(order.group, order.voters)

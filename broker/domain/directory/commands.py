@@ -40,8 +40,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
-    """``replicas`` sorted; ``preferred_leader`` is one of them. ``change``: the one under way. ``forming``: its
-    replicas are being founded, and it holds no resource yet."""
+    """``replicas`` sorted; ``preferred_leader`` is one of them. ``change``: the one under way. ``forming``: it
+    was founded on one node and gets its other replicas, and holds no resource yet."""
 
     id: GroupId
     replicas: tuple[NodeId, ...]
@@ -223,14 +223,14 @@ class EndChange(msgspec.Struct, frozen=True, array_like=True, tag=15):
 
 
 class AddGroups(msgspec.Struct, frozen=True, array_like=True, tag=16):
-    """So many further data groups, forming, on the nodes with the fewest replicas. Replies Done. Refuses
+    """So many further data groups, forming, each on the node with the fewest replicas. Replies Done. Refuses
     InvalidArgument for more than MAX_DATA_GROUPS in all."""
 
     count: int
 
 
 class GroupFormed(msgspec.Struct, frozen=True, array_like=True, tag=17):
-    """All its replicas have it. From now on it takes resources."""
+    """It has all replicas that it can have. From now on it takes resources."""
 
     group: GroupId
 

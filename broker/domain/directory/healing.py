@@ -93,10 +93,10 @@ class Wait(msgspec.Struct, frozen=True):
 Step = Open | Reconfigure | HandOver | End | Formed | Drop | Wait
 
 
-def next_step(group: Group, reality: Reality) -> Step:
+def next_step(group: Group, topology: TopologyAnswer, reality: Reality) -> Step:
     """What to do now about the change of ``group``, which has one, or is forming."""
     if group.forming and group.change is None:
-        return _form(group, reality)
+        return _form(group, reality, _wanted(topology))
     standing = reality.groups.get(group.id)
     if standing is None:
         return Wait(group.id, "the group has no leader that answers", stuck=True)
@@ -136,12 +136,16 @@ def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId
     return _replace(group, standing, out, into)
 
 
-def _form(group: Group, reality: Reality) -> Step:
-    for node in group.replicas:
-        if node not in reality.holds:
-            return Wait(group.id, f"{node} does not answer", stuck=True)
-        if group.id not in reality.holds[node]:
-            return Open(group.id, node, group.replicas)
+def _form(group: Group, reality: Reality, wanted: int) -> Step:
+    """Founded by one node alone: should that one lose it, it can be founded again, as nobody has voted with it. More
+    than one founder could not be told from voters that have forgotten their votes."""
+    [*others, founder] = group.replicas
+    if not others and group.id not in reality.holds.get(founder, frozenset()):
+        if founder not in reality.holds:
+            return Wait(group.id, f"{founder} does not answer", stuck=True)
+        return Open(group.id, founder, group.replicas)
+    if len(group.replicas) < wanted:
+        return Wait(group.id, f"it gets {wanted} replicas")
     return Formed(group.id)
 
 
@@ -181,7 +185,7 @@ def next_change(topology: TopologyAnswer, reality: Reality) -> tuple[GroupId, Ch
     for find in (_lost, _unwanted, _missing):
         for group in topology.groups:
             standing = reality.groups.get(group.id)
-            if standing is None or standing.joint or group.change is not None or group.forming:
+            if standing is None or standing.joint or group.change is not None:
                 continue
             change = find(group, nodes, topology, reality)
             if change is not None:
@@ -193,7 +197,7 @@ Nodes = Mapping[NodeId, Node]
 
 
 def _lost(group: Group, nodes: Nodes, _: TopologyAnswer, reality: Reality) -> Change | None:
-    for node in group.replicas:
+    for node in group.replicas if len(group.replicas) > 1 else ():
         if node in reality.holds and group.id not in reality.holds[node] and nodes[node].duty == ACTIVE_DUTY:
             return Change(node, node, f"{node} has lost its replica")
     return None
@@ -213,6 +217,11 @@ def _unwanted(group: Group, nodes: Nodes, topology: TopologyAnswer, reality: Rea
         if into is not None and into in reality.holds:
             return Change(node, into, f"{node} is {known.duty if known is not None and leaving else 'dead'}")
     return None
+
+
+def _wanted(topology: TopologyAnswer) -> int:
+    """How many replicas a new group is to have."""
+    return min(REPLICATION_FACTOR, len({node.zone for node in topology.nodes}))
 
 
 def _missing(group: Group, nodes: Nodes, topology: TopologyAnswer, reality: Reality) -> Change | None:
@@ -284,7 +293,8 @@ def beyond_help(topology: TopologyAnswer, reality: Reality) -> dict[GroupId, str
     found: dict[GroupId, str] = {}
     for group in topology.groups:
         lost = [node for node in group.replicas if node in reality.holds and group.id not in reality.holds[node]]
-        if group.id not in reality.groups and not group.forming and len(lost) > (len(group.replicas) - 1) // 2:
+        founded = not group.forming or len(group.everywhere) > 1
+        if group.id not in reality.groups and founded and len(lost) > (len(group.replicas) - 1) // 2:
             left = ", ".join(node for node in group.replicas if node not in lost) or "nobody"
             found[group.id] = (
                 f"group {group.id} cannot elect a leader: {', '.join(lost)} lost their replicas, {left} is left. Bring "

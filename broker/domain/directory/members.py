@@ -124,7 +124,8 @@ class Members:
             )
         able = [node for node in self._nodes.values() if node.duty == ACTIVE_DUTY]
         for group in place_further(able, list(self._groups.values()), command.count):
-            self._groups[group.id] = msgspec.structs.replace(group, forming=True)
+            founder = group.preferred_leader
+            self._groups[group.id] = Group(group.id, (founder,), founder, forming=True)
         return self._done()
 
     def formed(self, command: commands.GroupFormed, _: WallMillis) -> commands.Done:

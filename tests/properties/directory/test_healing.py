@@ -115,6 +115,10 @@ class World:
         number = self.chance.choice(sorted(self.groups))
         group = self.groups[number]
         lost = self.chance.choice(sorted(self.up))
+        if group.voters == {lost} and any(each.id == number and each.forming for each in self.topology.groups):
+            if not group.learners and not any(each.change for each in self.topology.groups if each.id == number):
+                self._forget(number, lost)
+            return
         if len({each for each in group.voters if each in group.held and each not in group.behind} - {lost}) > 1:
             self._forget(number, lost)
 
@@ -130,6 +134,9 @@ class World:
             group.behind -= self.up
 
     def _ask(self) -> None:
+        if self.chance.random() < 0.1 and len(self.topology.groups) < GROUPS + 3:
+            self.tell(commands.AddGroups(1))
+            return
         name = self.chance.choice([*FOUNDERS, *FURTHER])
         known = {each.id: each for each in self.topology.nodes}
         if name not in known:
@@ -149,16 +156,31 @@ class World:
             self.tell(commands.ForgetNode(left))
         changing = [group for group in topology.groups if group.change is not None]
         assert len(changing) <= 1
+        steps = [
+            healing.next_step(group, topology, reality)
+            for group in topology.groups
+            if group.change is not None or group.forming
+        ]
+        for step in steps:
+            self._carry_out(step, reality)
         if not changing:
             found = healing.next_change(topology, reality) or healing.next_balancing(topology, reality)
             if found is not None:
                 assert isinstance(self.tell(commands.BeginChange(*found)), commands.Done)
-            return found is not None
-        step = healing.next_step(changing[0], reality)
-        self._carry_out(step, reality)
-        return not isinstance(step, healing.Wait)
+            return found is not None or bool(steps)
+        return any(not isinstance(step, healing.Wait) for step in steps)
 
     def _carry_out(self, step: healing.Step, reality: healing.Reality) -> None:
+        if isinstance(step, healing.Open) and step.voters == (step.node,):
+            # Founding: nobody else may have voted in the group.
+            assert step.group not in self.groups or self.groups[step.group].voters == {step.node}
+            self.groups[step.group] = Replicas(step.voters)
+            return
+        if isinstance(step, healing.Formed):
+            self.tell(commands.GroupFormed(step.group))
+            return
+        if isinstance(step, healing.Wait) and step.group not in self.groups:
+            return
         group = self.groups[step.group]
         if isinstance(step, healing.Open):
             assert step.node not in step.voters
@@ -218,7 +240,8 @@ def test_every_step_is_safe_and_in_the_end_all_is_well(seed: int) -> None:
 
     # then nothing is left to do: every group has its replicas, all whole, and who should have none has none
     topology = world.topology
-    assert all(group.change is None for group in topology.groups)
+    assert all(group.change is None and not group.forming for group in topology.groups)
+    assert set(world.groups) == {group.id for group in topology.groups}
     duties = {each.id: each.duty for each in topology.nodes}
     for group in topology.groups:
         replicas = world.groups[group.id]
