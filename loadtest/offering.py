@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import re
 import time
 from array import array
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from loadtest.latency import Latencies
 _METHOD = "/broker.queues.v1.QueueService/Send"
 _TIMEOUT_SECONDS = 15.0
 _TICK_SECONDS = 0.01
+_NUMBERS = re.compile(r"\d+")
 _MOST_OUTSTANDING = 4_000
 """Calls of one process; further ones are not made, and counted as such: then the load is not what was asked for."""
 
@@ -183,7 +185,7 @@ class _Calls:
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 outcome.refused += 1
                 outcome.refused_at.append((time.monotonic_ns() - self._begun) // 1000)
-                code = (error.details() or "")[:28]
+                code = _NUMBERS.sub("N", (error.details() or "")[:24])
             else:
                 outcome.unknown += 1
             outcome.reasons[code] = outcome.reasons.get(code, 0) + 1

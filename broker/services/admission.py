@@ -20,6 +20,8 @@ MESSAGE_COST = KIB
 REQUEST_COST = 4 * KIB
 """Bytes for which a message, and a send, count beside the content: small ones cost, too."""
 MAX_WINDOWS = 4_096
+_MOMENT = Millis(150)
+"""A front door looks again after less."""
 
 _WHAT_NOW = "nothing happened, retry after a pause"
 
@@ -46,7 +48,18 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Admission:
-    __slots__ = ("_for_sends", "_settings", "_windows", "asked", "polls", "refused", "requests", "size")
+    __slots__ = (
+        "_for_sends",
+        "_sends_again_at",
+        "_settings",
+        "_waited",
+        "_windows",
+        "asked",
+        "polls",
+        "refused",
+        "requests",
+        "size",
+    )
 
     def __init__(self, settings: AdmissionSettings, registry: Registry | None = None) -> None:
         self._settings = settings
@@ -55,9 +68,10 @@ class Admission:
         self.requests = 0
         self.size = 0
         self.polls = 0
+        self._waited = self._sends_again_at = Millis(0)
         self.asked = 0
         """How often somebody wanted to enter."""
-        self.refused = {"requests": 0, "bytes": 0, "polls": 0, "time": 0}
+        self.refused = {"requests": 0, "bytes": 0, "polls": 0, "time": 0, "wait": 0}
         """By the limit that was reached."""
         if registry is not None:
             self._tell(registry)
@@ -118,10 +132,19 @@ class Admission:
         self.leave(admitted.size)
         admitted.window.leave(admitted.cost, admitted.began, now, stored)
 
-    def late(self, now: Millis) -> None:
-        """Calls wait before they come here."""
+    def late(self, waited: Millis, now: Millis) -> None:
+        """Calls wait for so long before they come here: no sends for a moment, and fewer afterwards."""
+        self._waited = waited
+        self._sends_again_at = Millis(now + _MOMENT)
         for window in self._windows.values():
-            window.close(now)
+            window.close(waited, now)
+
+    def check_sends(self, now: Millis) -> None:
+        """For a front door, before it spends anything on a send. Raises Overloaded."""
+        if now < self._sends_again_at:
+            self.asked += 1
+            self.refused["wait"] += 1
+            raise Overloaded(f"calls wait for {self._waited} ms before this node can begin them; {_WHAT_NOW}")
 
     def _take_on(self, size: int, requests: int) -> None:
         self.asked += 1

@@ -174,9 +174,13 @@ class QueueService:
         """Of this node, so far."""
         return self._admission.asked
 
-    def calls_wait(self) -> None:
-        """For a front door: calls wait before it for longer than that."""
-        self._admission.late(self.clock.monotonic())
+    def check_sends(self) -> None:
+        """For a front door, before it spends anything on a send. Raises Overloaded."""
+        self._admission.check_sends(self.clock.monotonic())
+
+    def calls_wait(self, waited: Millis) -> None:
+        """For a front door: calls wait before it, for so long that sends should make way."""
+        self._admission.late(waited, self.clock.monotonic())
 
     async def send(
         self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.instants import Millis
-from broker.base.limits import MIB
+from broker.base.limits import KIB, MIB
 
 _LEAST_SHRINK, _MOST_SHRINK = 0.7, 0.2
 """What takes twice the time it may is twice too much; but one long pause is not to close the window altogether."""
@@ -29,17 +29,17 @@ class WindowSettings(msgspec.Struct, frozen=True):
 
     target: Millis = Millis(250)
     first: int = 8 * MIB
-    least: int = MIB
+    least: int = 128 * KIB
     most: int = 64 * MIB
 
 
 class SendWindow:
-    __slots__ = ("_changed_at", "_settings", "_shrunk_at", "on_its_way", "size")
+    __slots__ = ("_opens_at", "_settings", "_shrunk_at", "on_its_way", "size")
 
     def __init__(self, settings: WindowSettings) -> None:
         self._settings = settings
         self._shrunk_at = Millis(0)
-        self._changed_at = Millis(0)
+        self._opens_at = Millis(0)
         self.size = settings.first
         self.on_its_way = 0
 
@@ -50,16 +50,20 @@ class SendWindow:
         self.on_its_way += cost
         return True
 
-    def close(self, now: Millis) -> None:
-        """Sends wait somewhere before they enter: fewer of those that have are to be on their way."""
-        if now - self._shrunk_at >= self._settings.target:
-            self._shrink(self.on_its_way, _LEAST_SHRINK, now)
+    def close(self, waited: Millis, now: Millis) -> None:
+        """Sends wait for so long before they enter: fewer of those that have are to be on their way."""
+        target = self._settings.target
+        if now - self._shrunk_at >= target:
+            self._shrink(self.on_its_way, target / (2 * waited), now)
+        self._opens_at = Millis(now + 2 * target)
 
     def _shrink(self, in_use: int, part: float, now: Millis) -> None:
         """To a part of what is in use. Where that is little, something else than sends was slow, and half will do."""
+        part = min(_LEAST_SHRINK, max(_MOST_SHRINK, part))
         wanted = in_use * part if in_use * _IN_USE >= self.size else self.size / 2
         self.size = min(self.size, max(self._settings.least, round(wanted)))
-        self._shrunk_at = self._changed_at = now
+        self._shrunk_at = now
+        self._opens_at = Millis(now + self._settings.target)
 
     def leave(self, cost: int, began: Millis, now: Millis, stored: bool) -> None:
         """What entered at ``began`` has ended. Only what was ``stored`` says something about how fast that goes."""
@@ -69,10 +73,10 @@ class SendWindow:
             return
         settings, took = self._settings, now - began
         if took > settings.target:
-            self._shrink(in_use, min(_LEAST_SHRINK, max(_MOST_SHRINK, settings.target / took)), now)
-        elif 2 * took <= settings.target:
+            self._shrink(in_use, settings.target / took, now)
+        elif 2 * took <= settings.target and now >= self._opens_at:
             if in_use * _IN_USE >= self.size:
                 self.size = min(settings.most, self.size + cost // _GROWTH)
-            elif self.size < settings.first and now - self._changed_at >= settings.target:
+            elif self.size < settings.first:
                 self.size = min(settings.first, self.size * _RECOVERY // 100)
-                self._changed_at = now
+                self._opens_at = Millis(now + settings.target)

@@ -33,6 +33,10 @@ _CANCELLED = "CANCELLED"
 _OK = "OK"
 
 
+Gate = Callable[[], None]
+"""Raises what a call is refused with."""
+
+
 class Calls:
     def __init__(self, clock: Clock, registry: Registry, table: ErrorTable) -> None:
         self.clock = clock
@@ -41,9 +45,16 @@ class Calls:
         self._counters: dict[tuple[str, str], Counter] = {}
 
     def handlers(
-        self, service: ServiceDescriptor, unary: Mapping[str, Unary], streaming: Mapping[str, Streaming]
+        self,
+        service: ServiceDescriptor,
+        unary: Mapping[str, Unary],
+        streaming: Mapping[str, Streaming],
+        gates: Mapping[str, Gate] | None = None,
     ) -> grpc.GenericRpcHandler:
-        """Of all methods of ``service``. Raises KeyError when one has no handler."""
+        """Of all methods of ``service``. ``gates``: of some methods, asked before a request is read.
+
+        Raises KeyError when one has no handler.
+        """
         made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
             deserializer = message_factory.GetMessageClass(method.input_type).FromString
@@ -56,7 +67,31 @@ class Calls:
                 behaviour = self._unary(full_name, unary[method.name])
                 make = grpc.unary_unary_rpc_method_handler
             made[method.name] = make(behaviour, request_deserializer=deserializer, response_serializer=serializer)
-        return grpc.method_handlers_generic_handler(service.full_name, made)
+        prefix = f"/{service.full_name}/"
+        return _Handlers(
+            {prefix + name: handler for name, handler in made.items()},
+            {prefix + name: self._gate(prefix[1:] + name, gate) for name, gate in (gates or {}).items()},
+        )
+
+    def _gate(self, method: str, gate: Gate) -> Callable[[], grpc.RpcMethodHandler[Any, Any] | None]:
+        def look() -> grpc.RpcMethodHandler[Any, Any] | None:
+            """What refuses the call that is to come; None: it may come."""
+            try:
+                gate()
+            except BrokerError as error:
+                refusal = error
+            else:
+                return None
+
+            async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+                self._count(method, refusal.code)
+                await _abort(context, refusal)
+
+            # As a stream, so that the request is not even waited for.
+            handler: Any = grpc.stream_stream_rpc_method_handler(refuse)
+            return handler  # type: ignore[no-any-return]
+
+        return look
 
     def _unary(self, method: str, behaviour: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
         latency = self._registry.histogram("broker_grpc_call_seconds", "Duration of unary calls.", {"method": method})
@@ -113,6 +148,23 @@ class Calls:
             counter = self._registry.counter("broker_grpc_calls", "Calls by method and outcome.", labels)
             self._counters[(method, outcome)] = counter
         counter.value += 1
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    def __init__(
+        self,
+        handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]],
+        gates: Mapping[str, Callable[[], grpc.RpcMethodHandler[Any, Any] | None]],
+    ) -> None:
+        self._handlers = handlers
+        self._gates = gates
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """What serves a call of which nothing but the headers has been read; None when it is not for us."""
+        method = handler_call_details.method
+        gate = self._gates.get(method)
+        refusing = None if gate is None else gate()
+        return self._handlers.get(method) if refusing is None else refusing
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BrokerError) -> None:

@@ -26,13 +26,13 @@ _GIVEN_UP = Millis(5 * SECOND)
 
 
 class DoorWatch:
-    """``begun`` counts the calls and frames that were begun so far. ``late`` is told when a call would have waited for
-    longer than ``target`` ms, again and again while that lasts. ``gauge``: the longest wait of the last look, in ms."""
+    """``begun`` counts the calls and frames that were begun so far. ``late`` is told how long a call has waited, when
+    that is more than ``target`` ms, again and again while it does. ``gauge``: the longest of the last look, in ms."""
 
     def __init__(
         self,
         begun: Callable[[], int],
-        late: Callable[[], None],
+        late: Callable[[Millis], None],
         target: Millis,
         pause: Pause,
         gauge: Gauge,
@@ -70,8 +70,9 @@ class DoorWatch:
             pending = {scope.start(_ask(check), name=f"door {number}") for number, check in enumerate(checks)}
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=self._target / SECOND)
-                if (microseconds() - started) // 1000 > self._target:
-                    self._late()
+                waited = Millis((microseconds() - started) // 1000)
+                if waited > self._target:
+                    self._late(waited)
         return (microseconds() - started) // 1000
 
 

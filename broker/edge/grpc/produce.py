@@ -105,6 +105,7 @@ class _ProduceStream:
     async def _store(self, number: int, request: queues_pb2.ProduceRequest) -> None:
         response = queues_pb2.ProduceResponse(frame=number)
         try:
+            self._around.queues.check_sends()
             outgoing = translation.outgoing(request.messages)
             own = RequestId(self._session, number)
             result = await self._around.queues.send(self._queue, outgoing, self._deadline(), own)

@@ -74,7 +74,7 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     doors: int = 8
     calls: int = 8_192
     calls_of_connection: int = 1_024
-    calls_not_begun: int = 1_024
+    calls_not_begun: int = 256
     connections: int = 20_000
     handshake_timeout: Millis = Millis(10 * SECOND)
     header_size: int = 16 * KIB
@@ -163,7 +163,7 @@ class GrpcServer:
         queues = self._queues
         unary = {**QueueCalls(queues).by_name(), **LookingCalls(queues).by_name(), **MoveCalls(queues).by_name()}
         return [
-            self._calls.handlers(QUEUE_SERVICE, unary, streaming),
+            self._calls.handlers(QUEUE_SERVICE, unary, streaming, {"Send": queues.check_sends}),
             self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster, self._membership).by_name(), {}),
             self._calls.handlers(BACKUP_SERVICE, BackupCalls(self._backup).by_name(), {}),
         ]

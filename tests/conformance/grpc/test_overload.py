@@ -46,6 +46,27 @@ async def test_a_frame_too_much_is_refused_by_name_and_stored_when_it_comes_agai
         assert await stream.read() is grpc.aio.EOF
 
 
+async def test_while_calls_wait_sends_are_refused_unread_and_the_rest_goes_on() -> None:
+    async with serving() as running:
+        await running.create()
+        await running.send(b"before")
+        stream = await opened(running)
+        now = running.cluster.clock.monotonic()
+        running.doors["a-0"].services.admission.late(Millis(400), now)
+        request = pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=b"x")])
+        status, info = await refusal(running.queues.Send(request, timeout=TIMEOUT))
+        assert (status, info.code, info.retryable) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "Overloaded", True)
+        assert "calls wait for 400 ms" in info.message
+        await stream.write(frame(1, b"a"))
+        assert (await stream.read()).error.code == "Overloaded"
+        assert len(await running.receive(1)) == 1
+
+        running.cluster.clock.advance(1_000)
+        await stream.write(frame(1, b"a"))
+        assert (await stream.read()).accepted == 1
+        assert len((await running.send(b"after")).message_ids) == 1
+
+
 async def test_long_polls_do_not_keep_anybody_out() -> None:
     async with serving(settings=ServiceSettings(admission=AdmissionSettings(requests=2, polls=3))) as running:
         await running.create()
@@ -126,7 +147,7 @@ async def doors(health: SlowHealth) -> AsyncIterator[Doors]:
 async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_while_nobody_calls() -> None:
     health, gauge, begun, late = SlowHealth(), Gauge(), 0, 0
 
-    def is_late() -> None:
+    def is_late(_: Millis) -> None:
         nonlocal late
         late += 1
 

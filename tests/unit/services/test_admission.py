@@ -19,7 +19,7 @@ def test_sends_leave_a_part_of_the_room_to_what_relieves() -> None:
     admission.enter(0)
     with pytest.raises(Overloaded, match="works on 16 requests, its limit is 16"):
         admission.enter(0)
-    assert admission.refused == {"requests": 2, "bytes": 0, "polls": 0, "time": 0}
+    assert admission.refused == {"requests": 2, "bytes": 0, "polls": 0, "time": 0, "wait": 0}
 
 
 def test_bytes_are_bounded_over_all_groups() -> None:
@@ -45,7 +45,7 @@ def test_sends_to_a_slow_group_are_refused_and_those_to_others_are_not() -> None
     for _ in range(3):
         admission.enter_send(1_000, 1, "fast", later)
     admission.enter(0)
-    assert admission.refused == {"requests": 0, "bytes": 0, "polls": 0, "time": 1}
+    assert admission.refused == {"requests": 0, "bytes": 0, "polls": 0, "time": 1, "wait": 0}
     assert (admission.requests, admission.size) == (5, 4_000)
 
 
@@ -72,6 +72,17 @@ def test_long_polls_are_counted_by_themselves() -> None:
     assert (admission.requests, admission.polls) == (2, 3)
 
 
+def test_while_calls_wait_before_the_node_sends_are_not_even_begun_for_a_moment() -> None:
+    admission = Admission(AdmissionSettings())
+    admission.check_sends(NOW)
+    admission.late(Millis(400), NOW)
+    with pytest.raises(Overloaded, match="calls wait for 400 ms before this node can begin them"):
+        admission.check_sends(Millis(NOW + 100))
+    admission.enter_receive(waits=False)
+    admission.check_sends(Millis(NOW + 200))
+    assert admission.refused["wait"] == 1
+
+
 async def test_what_was_refused_is_told_by_the_limit_that_was_reached() -> None:
     registry = Registry()
     admission = Admission(AdmissionSettings(requests=1), registry)
@@ -79,5 +90,6 @@ async def test_what_was_refused_is_told_by_the_limit_that_was_reached() -> None:
     with pytest.raises(Overloaded):
         admission.enter(0)
     series = {each.name: dict(each.values) for each in registry.copy()}
-    assert series["broker_admission_refused"] == {("requests",): 1, ("bytes",): 0, ("polls",): 0, ("time",): 0}
+    others = {("bytes",): 0, ("polls",): 0, ("time",): 0, ("wait",): 0}
+    assert series["broker_admission_refused"] == {("requests",): 1, **others}
     assert series["broker_admission_held"] == {("requests",): 1, ("bytes",): 0, ("polls",): 0}

@@ -144,12 +144,17 @@ def test_a_front_door_before_which_calls_wait_closes_the_window_once_in_a_while(
     window = SendWindow(SETTINGS)
     for _ in range(10):
         window.enter(10_000)
-    window.close(Millis(1_000))
-    window.close(Millis(1_100))
+    window.close(Millis(150), Millis(1_000))
+    window.close(Millis(150), Millis(1_100))
     assert window.size == 70_000
-    window.close(Millis(1_300))
+    window.close(Millis(150), Millis(1_300))
     assert window.size == 70_000, "so much is still on its way"
     for _ in range(6):
         window.leave(10_000, Millis(0), Millis(1_300), stored=True)
-    window.close(Millis(1_600))
-    assert window.size == 28_000
+    window.close(Millis(400), Millis(1_600))
+    assert window.size == 12_500
+    window.leave(10_000, Millis(1_700), Millis(1_710), stored=True)
+    assert window.size == 12_500, "not before calls have not waited for a while"
+    window.enter(10_000)
+    window.leave(10_000, Millis(2_200), Millis(2_210), stored=True)
+    assert window.size > 12_500
