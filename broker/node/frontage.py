@@ -62,7 +62,7 @@ class Frontage:
             registry,
             trouble,
         )
-        self._services.topology.changed = replicas.follow
+        self._services.topology.listeners.append(replicas.follow)
         self._server = GrpcServer(
             _grpc_settings(settings),
             self._services.queues,

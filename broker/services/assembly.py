@@ -43,7 +43,7 @@ class ServiceSettings(msgspec.Struct, frozen=True):
 
 class Services(msgspec.Struct, frozen=True):
     """``controller.run()``, ``healer.run()`` and ``courier`` are to be started by the owner; everything else works when
-    called. ``topology.changed`` may be set by whoever wants to know the cluster's shape."""
+    called. whoever wants to know the cluster's shape listens to ``topology``."""
 
     queues: QueueService
     cluster: ClusterService

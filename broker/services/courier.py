@@ -77,14 +77,9 @@ class Courier:
         self._rounds: dict[GroupId, _Round] = {}
         self._carried: dict[GroupId, Counter] = {}
         self._refused: dict[GroupId, Counter] = {}
-        for group in (status.group for status in groups.status() if status.group != DIRECTORY_GROUP):
-            labels = {"group": str(group)}
-            self._carried[group] = registry.counter(
-                "broker_courier_carried", "Messages of a group that another one has taken in.", labels
-            )
-            self._refused[group] = registry.counter(
-                "broker_courier_refused", "Messages of a group that came back: no other one takes them in.", labels
-            )
+        self._registry = registry
+        self._scope: TaskScope | None = None
+        locator.topology.listeners.append(lambda _: self._serve_all())
         self._arriving = UseCase("queues.arrive", Arrive, Arrived, self._arrive_here)
         locator.serve(self._arriving)
         registry.gauges(
@@ -95,9 +90,27 @@ class Courier:
         )
 
     def start(self, scope: TaskScope) -> None:
-        """Carry for every data group that has a replica here, whenever this node leads it, until the scope closes."""
-        for group in self._carried:
-            scope.start(self._serve(group, scope), name=f"courier of group {group}")
+        """Carry for every data group of the cluster, whenever this node leads it, until the scope closes. It may get
+        its replica later than now, and there may come to be more groups."""
+        self._scope = scope
+        self._serve_all()
+
+    def _serve_all(self) -> None:
+        if self._scope is None:
+            return
+        for group in (each.id for each in self._locator.topology.groups):
+            if group != DIRECTORY_GROUP and group not in self._carried:
+                self._count(group)
+                self._scope.start(self._serve(group, self._scope), name=f"courier of group {group}")
+
+    def _count(self, group: GroupId) -> None:
+        labels = {"group": str(group)}
+        self._carried[group] = self._registry.counter(
+            "broker_courier_carried", "Messages of a group that another one has taken in.", labels
+        )
+        self._refused[group] = self._registry.counter(
+            "broker_courier_refused", "Messages of a group that came back: no other one takes them in.", labels
+        )
 
     async def _serve(self, group: GroupId, scope: TaskScope) -> None:
         while True:

@@ -20,7 +20,7 @@ class Topology:
         self.cluster = cluster
         self._nodes = {node.id: node for node in nodes}
         self._groups = {group.id: group for group in groups}
-        self.changed: Callable[[TopologyAnswer], None] = _nobody_listens
+        self.listeners: list[Callable[[TopologyAnswer], None]] = []
         """Told what was learned, if it is news."""
 
     @property
@@ -49,8 +49,5 @@ class Topology:
             return
         self._nodes = {node.id: node for node in answer.nodes}
         self._groups = {group.id: group for group in answer.groups}
-        self.changed(answer)
-
-
-def _nobody_listens(_: TopologyAnswer) -> None:
-    """The shape of the cluster is of no use to anybody here."""
+        for listener in self.listeners:
+            listener(answer)

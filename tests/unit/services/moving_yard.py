@@ -11,7 +11,7 @@ import msgspec
 from broker.aio.tasks import TaskScope
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, QueueId
 from broker.base.instants import Millis
-from broker.domain.directory.commands import ActivateResource, PlaceResource
+from broker.domain.directory.commands import ActivateResource, PlaceResource, TopologyAnswer
 from broker.domain.queues.commands import CreateQueue, Deliveries, Receive, Send
 from broker.domain.queues.model import Counts, Message, QueueAttributes, RedrivePolicy, Target
 from broker.domain.queues.questions import AttributesOf, CountsOf, Leaving
@@ -130,9 +130,14 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard() -> AsyncIterator[Yard]:
-    """Three nodes and groups: group k is led by the k-th node, the directory by the first."""
+async def yard(late: GroupId | None = None) -> AsyncIterator[Yard]:
+    """Three nodes and groups: group k is led by the k-th node, the directory by the first. ``late``: a group that is
+    not known when the couriers start, and neither is there any replica then."""
     cluster = FakeCluster(nodes=3, groups=3)
+    groups, replicas = cluster.groups, cluster.replicas
+    if late is not None:
+        cluster.groups = tuple(group for group in groups if group.id != late)
+        cluster.replicas = {(group, node) for group, node in replicas if group == DIRECTORY_GROUP}
     registries = {node.id: Registry() for node in cluster.nodes}
     services = {node: services_of(cluster, node, registry=registry) for node, registry in registries.items()}
     for each in services.values():
@@ -143,6 +148,9 @@ async def yard() -> AsyncIterator[Yard]:
     async with TaskScope("couriers", lambda _, error: failures.append(error)) as scope:
         for each in services.values():
             each.courier.start(scope)
+        cluster.groups, cluster.replicas = groups, replicas
+        for each in services.values():
+            each.topology.learn(TopologyAnswer(cluster.nodes, groups))
         await cluster.polls(len(services))
         yield Yard(cluster, services, registries)
     assert failures == []

@@ -46,6 +46,19 @@ async def test_a_dead_letter_arrives_with_its_content_and_where_it_came_from() -
         assert (counts.visible, counts.moving, counts.moved_total) == (0, 0, 1)
 
 
+async def test_groups_that_come_after_the_start_are_carried_for_too() -> None:
+    # given couriers that were started when no node held anything yet, and a group that nobody knew of
+    async with yard(late=THREE) as place:
+        dead = place.make("dead", TWO)
+        orders = [place.make(f"orders-{group}", group, dead_letters_to=dead) for group in (ONE, THREE)]
+        for queue in orders:
+            place.send(queue, [b"poison"])
+            place.kill(queue)
+        # then what leaves these groups arrives
+        await place.carried()
+        assert len(place.receive(dead)) == 2
+
+
 async def test_dead_letters_go_to_a_queue_of_the_same_group_in_the_same_way() -> None:
     async with yard() as place:
         dead = place.make("dead", ONE)
