@@ -8,9 +8,10 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from broker.base.errors import DiskFull
+from broker.base.errors import DataCorrupt, DiskFull
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.raft.types import Entry, EntryKind, HardState, Membership, SnapshotMark
+from broker.storage import layout
 from broker.storage.store import Batch, StorageSettings, Store
 from tests.properties.storage.naive_store import NaiveGroup, NaiveStore
 from tests.simulation.fake_disk import FakeDisk, PowerLoss
@@ -102,7 +103,22 @@ class StoreMachine(RuleBasedStateMachine):
         naive.reset(mark, name.encode())
         self.store.stage_reset(GroupId(group), mark, name)
 
+    @rule(group=GROUPS)
+    def drop(self, group: int) -> None:
+        self.naive.groups.pop(group, None)
+        self.store.drop_group(GroupId(group))
+
+    @rule(group=GROUPS)
+    def drop_and_begin_anew(self, group: int) -> None:
+        self.drop(group)
+        self.append(group, self.chance.randint(1, 20), 100, 0)
+
     # --- batches
+
+    @rule()
+    def rest(self) -> None:
+        self.store.prove()
+        self.commit()
 
     @rule()
     def seal(self) -> None:
@@ -211,6 +227,47 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.disk.end_process()
         self.after_crash(possible)
+
+    @precondition(lambda self: not self.waiting)
+    @rule(files=st.sampled_from((layout.WAL, layout.SNAPSHOTS)), bits=st.integers(1, 255), goes_on=st.booleans())
+    def a_byte_rots(self, files: str, bits: int, goes_on: bool) -> None:
+        """It costs the groups whose it was, or is found to have cost who knows what; never anything unsaid."""
+        self.store.close()
+        self.disk.end_process()
+        whole = [path for path in self.disk.paths() if path.startswith(files) and self.disk.content(path).strip(b"\0")]
+        if whole:
+            path = self.chance.choice(whole)
+            place = self.chance.randrange(len(self.disk.content(path).rstrip(b"\0")))
+            self.disk.flip(path, place, bits)
+            try:
+                self.open()
+                self.expect_all_but_the_damaged(goes_on)
+                self.store.close()
+            except DataCorrupt:
+                pass
+            self.disk.end_process()
+            if path in self.disk.paths():  # else it was a file that nothing needs
+                self.disk.flip(path, place, bits)
+        self.after_crash([self.durable])
+
+    def expect_all_but_the_damaged(self, goes_on: bool) -> None:
+        damaged = set(self.store.damaged)
+        if goes_on:
+            self.compact_while(damaged)
+        spared = NaiveStore()
+        spared.groups = {group: naive for group, naive in self.durable.groups.items() if group not in damaged}
+        assert self.store.groups() == sorted(spared.groups)
+        assert recovered_is(self.store, spared) is None
+        assert holds(self.store, spared) is None
+
+    def compact_while(self, damaged: set[int]) -> None:
+        """Nothing of a damaged group may go."""
+        for _ in range(20 if damaged else 0):
+            if not self.store.compaction_step(2_000):
+                break
+            batch = self.store.seal()
+            if batch is not None:
+                self.store.commit(batch)
 
     # --- what must hold
 
