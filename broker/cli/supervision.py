@@ -40,6 +40,8 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
+    """A process that ends with code 0 has done so on purpose, and is not started again."""
+
     def __init__(
         self,
         children: Sequence[Child],
@@ -82,7 +84,7 @@ class Supervisor:
             if failures > 1 and code != -signal.SIGKILL:
                 for line in _tail(child.log):
                     self._say(f"    {line}")
-            if not self._restart:
+            if not self._restart or code == 0:
                 return
             pause = self._pauses[min(failures, len(self._pauses)) - 1]
             self._say(f"{child.name} starts again in {pause:g} s")

@@ -18,6 +18,7 @@ from broker.domain.directory.commands import TopologyAnswer
 from broker.storage import small_files
 from broker.storage.disk import Disk
 from broker.telemetry import logs
+from broker.transport.handshake import OLD_COPY, UNKNOWN_NODE
 from broker.transport.mesh import Life
 
 _log = logs.get(__name__)
@@ -70,6 +71,8 @@ class Memory:
         lives[self.life.boot] = self.life.process
         self._identity = msgspec.structs.replace(before, boot=self.life.boot, lives=lives)
         small_files.write(disk, IDENTITY, _encode(self._identity))
+        self._unknown_to: set[str] = set()
+        """Nodes that refused this one as none of the cluster, since they last admitted it."""
         met = small_files.read(disk, ACQUAINTANCES)
         self._met = {} if met is None else _acquaintances.decode(met)
         known = small_files.read(disk, TOPOLOGY)
@@ -113,6 +116,7 @@ class Memory:
 
     def met(self, node: str, life: Life) -> None:
         """Durably, if the disk has room."""
+        self._unknown_to.discard(node)
         known = self._met.get(node)
         if not life.incarnation or (known is not None and known.life == life):
             return
@@ -139,6 +143,21 @@ class Memory:
         if lives.get(remembered.boot) == remembered.process:
             return None
         return _old(self._node, f"{by} has met start {remembered.boot} of it, which this one does not remember")
+
+    def refused(self, by: str, code: str, reason: str) -> None:
+        if code == OLD_COPY:
+            self.disowned(f"{by} says: {reason}")
+        elif code == UNKNOWN_NODE:
+            self._unknown_to.add(by)
+
+    @property
+    def left(self) -> bool:
+        """This node was a member of the cluster, and most of the others do not know it any more."""
+        if self.topology is None:
+            return False
+        nodes = {node.id for node in self.topology.nodes}
+        others = nodes - {self._node}
+        return self._node in nodes and len(self._unknown_to & others) > len(others) // 2
 
     def disowned(self, reason: str) -> None:
         self._disowned("this data directory is an old copy", InvalidArgument(reason))

@@ -29,9 +29,13 @@ from broker.telemetry.metrics import Registry, render
 _log = logs.get(__name__)
 
 FAILED = 1
+LEFT = "it has left the cluster: its data directory can be removed; with an empty one it may join again"
 GC_THRESHOLDS = (10_000, 50, 100)
 """Of the collector's generations. What dies young is mostly freed by counting references, so looking seldom would do;
 but looking at 50,000 objects at once takes up to 25 ms."""
+LEFT_POLL_SECONDS = 2.0
+LEFT_POLLS = 3
+"""A node that finds so often that the cluster does not know it any more, has left it."""
 PREFERENCE_POLL_SECONDS = 0.1
 PREFERENCE_POLLS = 20
 PREFERENCE_PATIENCE_POLLS = 6
@@ -69,11 +73,13 @@ async def run_node(settings: NodeSettings, stop: asyncio.Event) -> int:
         _log.info("node is up", clients=settings.client_listen, peers=settings.peer_listen, process=os.getpid())
         stopping = scope.start(stop.wait(), name="stop")
         failing = scope.start(failure.happened.wait(), name="failure")
-        await asyncio.wait([stopping, failing], return_when=asyncio.FIRST_COMPLETED)
-        if failure.reason is None:
+        leaving = scope.start(node.until_left(), name="membership")
+        await asyncio.wait([stopping, failing, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if failure.reason is None and stop.is_set():
             await node.drain()
         await node.close()
-    _log.info("node has stopped", reason=failure.reason or "asked to")
+    reason = failure.reason or ("asked to" if stop.is_set() else LEFT)
+    _log.info("node has stopped", reason=reason)
     return FAILED if failure.reason else 0
 
 
@@ -114,6 +120,13 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def until_left(self) -> None:
+        """Until the cluster does not know this node any more. What it could tell clients would be of the past."""
+        seen = 0
+        while seen < LEFT_POLLS:
+            await asyncio.sleep(LEFT_POLL_SECONDS)
+            seen = seen + 1 if self._replicas.left else 0
 
     async def drain(self) -> None:
         """Hand over, then let the calls under way end."""

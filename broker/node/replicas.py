@@ -133,6 +133,11 @@ class Replicas:
         """Whether this node is of a cluster that has been founded."""
         return self._memory.belongs
 
+    @property
+    def left(self) -> bool:
+        """This node was a member of the cluster, and most of the others do not know it any more."""
+        return self._memory.left
+
     def stand_for_preferred(self) -> bool:
         """Campaign where this node should lead and nobody does: at start there is no reason to wait for a time-out.
         Whether there is such a group."""

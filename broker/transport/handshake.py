@@ -31,6 +31,10 @@ SELF_OLD_COPY = "self-old-copy"
 """Code of the refusal by a node that learns from the other that its own data directory is an old copy."""
 
 
+UNKNOWN_NODE = "unknown-node"
+"""Code of the refusal of a node that is no member of the cluster."""
+
+
 class Life(msgspec.Struct, frozen=True, array_like=True):
     """Which data a node has, and which process it is. ``incarnation``: new for every data directory that began empty;
     ``boot``: how often that directory was started; ``process``: new at every start. Empty: not told."""
@@ -67,6 +71,9 @@ class Acquaintances(Protocol):
     def disowned(self, reason: str) -> None:
         """This node's data directory is an old copy."""
 
+    def refused(self, by: str, code: str, reason: str) -> None:
+        """``by`` does not talk to this node."""
+
 
 class Forgetful:
     """Remembers nobody, and has nothing to be an old copy of."""
@@ -85,6 +92,9 @@ class Forgetful:
 
     def disowned(self, reason: str) -> None:
         """Nothing is at stake."""
+
+    def refused(self, by: str, code: str, reason: str) -> None:
+        """It is forgotten."""
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -174,7 +184,7 @@ def objection(
         )
     if hello.node == me.node or hello.node not in known:
         return Refused(
-            "unknown-node",
+            UNKNOWN_NODE,
             f"node {me.node} does not expect {hello.node}: add {hello.node} to the cluster, or give it its own node id",
         )
     if certified is not None and hello.node not in certified:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Container
 
 from broker.transport.frames import HELLO, READY, REFUSED, Frame, FrameError
 from broker.transport.handshake import (
-    OLD_COPY,
     Acquaintances,
     Hello,
     Identity,
@@ -60,8 +59,7 @@ class Caller:
         [(kind, payload)] = frames
         if kind == REFUSED:
             refused = decode_refused(payload)
-            if refused.code == OLD_COPY:
-                self._acquaintances.disowned(f"{self._peer} says: {refused.reason}")
+            self._acquaintances.refused(self._peer, refused.code, refused.reason)
             self._fail(NotAccepted(f"{self._peer} refused this node, {refused.code}: {refused.reason}"))
             connection.close("refused", announce=False)
         elif kind == HELLO:
@@ -127,8 +125,7 @@ class Doorman:
             self._accepted(connection, self._hello)
         elif kind == REFUSED:
             refused = decode_refused(payload)
-            if refused.code == OLD_COPY:
-                self._acquaintances.disowned(f"{self._hello.node} says: {refused.reason}")
+            self._acquaintances.refused(self._hello.node, refused.code, refused.reason)
             connection.close(f"{self._hello.node} refused this node, {refused.code}: {refused.reason}", announce=False)
         else:
             raise FrameError(f"expected Ready, got a frame of kind {kind}")

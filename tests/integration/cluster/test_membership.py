@@ -66,7 +66,8 @@ async def test_a_node_takes_the_place_of_another_under_load(cluster: LocalCluste
         await until(client, lambda status: whole(status) and replicas(status, "a-1") == 1)
         await client.remove_node("a-0")
         await until(client, lambda status: all(node.id != "a-0" for node in status.nodes))
-        await stop(cluster.nodes["a-0"])
+        await cluster.nodes["a-0"].ended(30.0)
+        assert "it has left the cluster" in cluster.nodes["a-0"].last_words()
         await traffic.more(300)
 
         # then the three that are left survive a crash, the new one among them

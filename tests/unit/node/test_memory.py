@@ -9,6 +9,7 @@ from broker.base.ids import GroupId, NodeId, Zone
 from broker.domain.directory.commands import Group, Node, TopologyAnswer
 from broker.node.memory import IDENTITY, MAX_LIVES, Memory
 from broker.storage import small_files
+from broker.transport.mesh import Life
 from tests.simulation.fake_disk import FakeDisk
 from tests.unit.storage.small_store import new_disk
 
@@ -119,3 +120,28 @@ def test_founding_and_the_clusters_shape_survive_a_restart() -> None:
     assert memory.founder(B) == "other"
     assert memory.founder(NodeId("c-0")) is None
     assert memory.topology == topology
+
+
+def test_a_node_that_most_of_the_others_do_not_know_any_more_has_left() -> None:
+    # given a member of a cluster of four
+    memory = start(new_disk())
+    names = (A, B, NodeId("c-0"), NodeId("d-0"))
+    memory.remember(TopologyAnswer(tuple(Node(name, Zone(name[0]), f"{name}:1", "") for name in names), ()))
+
+    # when one refuses it, and then a second, then it has left
+    memory.refused(B, "unknown-node", "who are you")
+    assert not memory.left
+    memory.refused("c-0", "newer-version", "upgrade first")
+    assert not memory.left
+    memory.refused("c-0", "unknown-node", "who are you")
+    assert memory.left
+
+    # when one of them admits it after all, then it has not
+    memory.met(B, Life("b", 1, "p"))
+    assert not memory.left
+
+
+def test_a_node_that_was_never_a_member_cannot_have_left() -> None:
+    memory = start(new_disk())
+    memory.refused(B, "unknown-node", "who are you")
+    assert not memory.left
