@@ -20,10 +20,11 @@ from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.services.carrying import CarryingSettings
 from broker.storage.settings import StorageSettings
-from tests.simulation import faults, workload
+from tests.simulation import load, rates
 from tests.simulation.client import Change, Client, Pause
 from tests.simulation.client import Story as ClientStory
 from tests.simulation.court import QUEUES, Received
+from tests.simulation.healing import HealingSettings
 from tests.simulation.node import SimulatedNode
 from tests.simulation.run import Plan, Simulation
 from tests.simulation.world import MILLISECOND, World
@@ -32,9 +33,11 @@ GROUP = GroupId(1)
 QUEUE = QueueId(1)
 
 _PLAN = Plan(
-    rates=faults.Rates(),
-    load=workload.Load(),
+    rates=rates.Rates(),
+    load=load.Load(),
     carrying=CarryingSettings(),
+    healing=HealingSettings(),
+    nodes=("a-0", "b-0", "c-0"),
     raft=RaftConfig(),
     replica=ReplicaSettings(snapshot_after_entries=50, keep_behind_snapshot=5),
     storage=StorageSettings(segment_bytes=65_536, cache_bytes=65_536),

@@ -144,6 +144,7 @@ async def test_a_node_without_a_replica_asks_those_that_have_one() -> None:
         Group(group.id, tuple(node for node in group.replicas if node != "d-0"), group.preferred_leader)
         for group in cluster.groups
     )
+    cluster.replicas = {(group, node) for group, node in cluster.replicas if node != "d-0"}
     nodes = await started(cluster)
     await nodes["a-0"].queues.create("orders", AttributeChanges(), soon(cluster))
     cluster.elect(ORDERS_GROUP, "c-0")
