@@ -24,6 +24,8 @@ from loadtest.latency import Latencies
 _METHOD = "/broker.queues.v1.QueueService/Send"
 _TIMEOUT_SECONDS = 15.0
 _TICK_SECONDS = 0.01
+_CONNECTIONS = 16
+"""To each node, from one process: a storm has many callers."""
 _NUMBERS = re.compile(r"\d+")
 _MOST_OUTSTANDING = 4_000
 """Calls of one process; further ones are not made, and counted as such: then the load is not what was asked for."""
@@ -123,17 +125,18 @@ class Offerer:
 
 
 class _Calls:
-    def __init__(self, offer: Offer, channels: dict[str, grpc.aio.Channel]) -> None:
+    def __init__(self, offer: Offer, channels: dict[str, list[grpc.aio.Channel]]) -> None:
         self.outcome = Outcome()
         self._offer = offer
         message = queues_pb2.OutgoingMessage(body=b"x" * offer.size)
         self._requests = [
             (
-                channels[target.address].unary_unary(
+                channels[target.address][number].unary_unary(
                     _METHOD, request_serializer=bytes, response_deserializer=queues_pb2.SendResponse.FromString
                 ),
                 queues_pb2.SendRequest(queue=target.queue, messages=[message] * offer.batch).SerializeToString(),
             )
+            for number in range(_CONNECTIONS)
             for target in offer.targets
         ]
         self._begun = time.monotonic_ns()
@@ -205,7 +208,7 @@ def _run(pipe: Connection) -> None:
 
 async def _serve(pipe: Connection) -> None:
     pipe.send("ready")
-    channels: dict[str, grpc.aio.Channel] = {}
+    channels: dict[str, list[grpc.aio.Channel]] = {}
     while (offer := await asyncio.to_thread(pipe.recv)) is not None:
         _connect(channels, offer.targets)
         calls = _Calls(offer, channels)
@@ -215,7 +218,10 @@ async def _serve(pipe: Connection) -> None:
         pipe.send(calls.outcome)
 
 
-def _connect(channels: dict[str, grpc.aio.Channel], targets: Sequence[Target]) -> None:
+def _connect(channels: dict[str, list[grpc.aio.Channel]], targets: Sequence[Target]) -> None:
+    own = [("grpc.use_local_subchannel_pool", 1)]
     for target in targets:
         if target.address not in channels:
-            channels[target.address] = grpc.aio.insecure_channel(target.address)
+            channels[target.address] = [
+                grpc.aio.insecure_channel(target.address, options=own) for _ in range(_CONNECTIONS)
+            ]

@@ -168,6 +168,22 @@ async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_w
         await asyncio.wait([watching])
 
 
+async def test_a_look_that_is_turned_away_counts_as_a_long_wait() -> None:
+    class Full(SlowHealth):
+        async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
+            await context.abort(grpc.StatusCode.CANCELLED, "")
+            raise AssertionError
+
+    waits: list[Millis] = []
+    async with doors(Full()) as made:
+        watch = DoorWatch(lambda: 1, waits.append, Millis(5_000), real_pause, Gauge(), lambda *_: None)
+        watching = asyncio.ensure_future(watch.run(made.private))
+        await until(lambda: bool(waits))
+        watching.cancel()
+        await asyncio.wait([watching])
+    assert waits[0] == 20_000
+
+
 async def test_the_sockets_of_the_watch_are_nobody_elses_business() -> None:
     async with doors(SlowHealth()) as made:
         folder = Path(made.private[0].removeprefix("unix:")).parent

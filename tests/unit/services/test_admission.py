@@ -74,6 +74,7 @@ def test_long_polls_are_counted_by_themselves() -> None:
 
 def test_while_calls_wait_before_the_node_sends_are_not_even_begun_for_a_moment() -> None:
     admission = Admission(AdmissionSettings())
+    admission.late(Millis(200), NOW)
     admission.check_sends(NOW)
     admission.late(Millis(400), NOW)
     with pytest.raises(Overloaded, match="calls wait for 400 ms before this node can begin them"):
