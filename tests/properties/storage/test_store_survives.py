@@ -263,7 +263,11 @@ class StoreMachine(RuleBasedStateMachine):
     def compact_while(self, damaged: set[int]) -> None:
         """Nothing of a damaged group may go."""
         for _ in range(20 if damaged else 0):
-            if not self.store.compaction_step(2_000):
+            try:
+                more = self.store.compaction_step(2_000)
+            except DataCorrupt as error:
+                raise AssertionError("compaction has touched what is damaged") from error
+            if not more:
                 break
             batch = self.store.seal()
             if batch is not None:

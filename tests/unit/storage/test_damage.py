@@ -92,9 +92,13 @@ def test_a_damaged_vote_costs_its_group() -> None:
 
 
 def test_what_is_left_of_a_damaged_group_stays_until_it_is_dropped() -> None:
-    # given a damaged group, and a log that goes on and is compacted
+    # given a damaged group of which little is left in a segment, and a log that goes on and is compacted
     disk = new_disk()
-    two_groups(disk)
+    store = open_store(disk)
+    append(store, 1, 3)
+    append(store, 1, 30, group=OTHER)
+    append(store, 4, 6)
+    append(store, 31, 60, group=OTHER)
     damage(disk, 3)
     store = restart(disk)
     before = disk.content(FIRST)
@@ -110,6 +114,7 @@ def test_what_is_left_of_a_damaged_group_stays_until_it_is_dropped() -> None:
     # when it is dropped
     store.drop_group(GROUP)
     append(store, 201, 201, group=OTHER)
+    store.retain(OTHER, Index(181), [], Index(182))
     compact(store)
 
     # then its room is free, and it does not come back
