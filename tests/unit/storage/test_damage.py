@@ -113,8 +113,8 @@ def test_what_is_left_of_a_damaged_group_stays_until_it_is_dropped() -> None:
 
     # when it is dropped
     store.drop_group(GROUP)
-    append(store, 201, 201, group=OTHER)
     store.retain(OTHER, Index(181), [], Index(182))
+    append(store, 201, 201, group=OTHER)
     compact(store)
 
     # then its room is free, and it does not come back
