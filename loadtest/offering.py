@@ -51,8 +51,8 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """Calls, by what became of them; ``micros``: of the accepted ones, since they were due. ``ends``: when each of
-    these ended, in microseconds since the offer began. ``unknown``: neither accepted nor refused."""
+    """Calls, by what became of them; ``micros``: of the accepted ones, since they were due. ``refused_at``: when
+    the others were, in microseconds since the offer began. ``unknown``: neither accepted nor refused."""
 
     offered: int = 0
     accepted: int = 0

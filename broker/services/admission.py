@@ -133,7 +133,7 @@ class Admission:
         admitted.window.leave(admitted.cost, admitted.began, now, stored)
 
     def late(self, waited: Millis, now: Millis) -> None:
-        """Calls wait for so long before they come here: fewer sends, and if it is too long for any, none for a moment."""
+        """Calls wait for so long before they come here: fewer sends; if too long for any, none for a moment."""
         if waited >= self.send_target:
             self._waited = waited
             self._sends_again_at = Millis(now + _MOMENT)
