@@ -55,7 +55,10 @@ class Names:
         self._by_url: dict[tuple[str, str], QueueName] = {}
 
     def of(self, account: str, region: str, name: str) -> QueueName:
-        return QueueName(account, region, name, self.prefix(account, region) + name)
+        prefix = self.prefix(account, region)
+        if name.startswith(NAMESPACE):  # nobody reaches another namespace by a name: no queue is called so
+            prefix += NAMESPACE
+        return QueueName(account, region, name, prefix + name)
 
     def own(self, caller: Caller, name: str) -> QueueName:
         return self.of(caller.account, caller.region, name)

@@ -60,48 +60,95 @@ _COUNTS = {
     "ApproximateNumberOfMessagesDelayed": "delayed",
 }
 _CREATED, _MODIFIED, _ARN = "CreatedTimestamp", "LastModifiedTimestamp", "QueueArn"
-SETTABLE = frozenset(
-    {*_SECONDS, _SIZE, *_OF_FIFO, redrive.POLICY, redrive.ALLOW_POLICY, POLICY, KMS_KEY, KMS_REUSE, MANAGED}
-)
-KNOWN = SETTABLE | {*_COUNTS, _CREATED, _MODIFIED, _ARN}
 _DEFAULTS = QueueAttributes()
+
+
+class _Reading(msgspec.Struct):
+    """What a request's attributes change, so far."""
+
+    queue: QueueName
+    names: Names
+    changes: dict[str, Any] = {}
+    kept: dict[str, str | None] = {}
+
+    def seconds(self, name: str, text: str) -> None:
+        field, least, most = _SECONDS[name]
+        given = _number(name, text, least, most)
+        self.changes[field] = getattr(_DEFAULTS, field) if given is None else given * SECOND
+
+    def size(self, name: str, text: str) -> None:
+        given = _number(name, text, limits.MIN_MESSAGE_SIZE_LIMIT, limits.MAX_MESSAGE_SIZE)
+        self.changes["message_size_limit"] = DEFAULT_SIZE_LIMIT if given is None else given
+
+    def kind(self, name: str, text: str) -> None:
+        if text != _TRUE:
+            raise invalid_attribute(name, "Modifying queue type is not supported.")
+
+    def content(self, name: str, text: str) -> None:
+        self.changes["content_deduplication"] = _boolean(name, text)
+
+    def choice(self, name: str, text: str) -> None:
+        field, words = _CHOICES[name]
+        if text and text not in words:
+            raise invalid_attribute(name)
+        self.changes[field] = words.get(text, PER_QUEUE)
+
+    def redrive(self, _: str, text: str) -> None:
+        if text:
+            self.changes["redrive"] = redrive.read_policy(text, self.queue, self.names)
+        else:
+            self.changes["no_redrive"] = True
+
+    def redrive_allow(self, name: str, text: str) -> None:
+        policy = redrive.read_allow_policy(text, self.names) if text else RedriveAllowPolicy()
+        self.changes["redrive_allow"] = policy
+        self.kept[name] = _TRUE if text else None  # told again, though it may say what is so anyway
+
+    def policy(self, name: str, text: str) -> None:
+        if text:
+            try:
+                msgspec.json.decode(text, type=dict[str, Any])
+            except msgspec.DecodeError:
+                raise invalid_attribute(name) from None
+        self.kept[name] = text or None
+
+    def key(self, name: str, text: str) -> None:
+        self.kept[name] = text or None
+
+    def reuse(self, name: str, text: str) -> None:
+        self.kept[name] = None if _number(name, text, 60, 86_400) is None else text
+
+    def managed(self, name: str, text: str) -> None:
+        self.kept[name] = _TRUE if _boolean(name, text) else _FALSE
+
+
+_READERS: dict[str, Callable[[_Reading, str, str], None]] = {
+    **dict.fromkeys(_SECONDS, _Reading.seconds),
+    **dict.fromkeys(_CHOICES, _Reading.choice),
+    _SIZE: _Reading.size,
+    FIFO_QUEUE: _Reading.kind,
+    _CONTENT: _Reading.content,
+    redrive.POLICY: _Reading.redrive,
+    redrive.ALLOW_POLICY: _Reading.redrive_allow,
+    POLICY: _Reading.policy,
+    KMS_KEY: _Reading.key,
+    KMS_REUSE: _Reading.reuse,
+    MANAGED: _Reading.managed,
+}
+KNOWN = frozenset(_READERS) | {*_COUNTS, _CREATED, _MODIFIED, _ARN}
 
 
 def read(given: Mapping[str, str], queue: QueueName, names: Names) -> AttributeChanges:
     """An empty text: the default. Raises AwsError."""
-    changes: dict[str, Any] = {}
-    kept: dict[str, str | None] = {}
+    reading = _Reading(queue, names)
     for name, text in given.items():
-        if name not in SETTABLE or (name in _OF_FIFO and not queue.fifo):
+        if name not in _READERS or (name in _OF_FIFO and not queue.fifo):
             raise unknown_attribute(name)
         if has_forbidden(text):
             raise invalid_attribute(name)
-        if name in _SECONDS:
-            field, least, most = _SECONDS[name]
-            seconds = _number(name, text, least, most)
-            changes[field] = getattr(_DEFAULTS, field) if seconds is None else seconds * SECOND
-        elif name == _SIZE:
-            size = _number(name, text, limits.MIN_MESSAGE_SIZE_LIMIT, limits.MAX_MESSAGE_SIZE)
-            changes["message_size_limit"] = DEFAULT_SIZE_LIMIT if size is None else size
-        elif name == FIFO_QUEUE:
-            if text != _TRUE:
-                raise invalid_attribute(name, "Modifying queue type is not supported.")
-        elif name == _CONTENT:
-            changes["content_deduplication"] = _boolean(name, text)
-        elif name in _CHOICES:
-            field, words = _CHOICES[name]
-            if text and text not in words:
-                raise invalid_attribute(name)
-            changes[field] = words.get(text, PER_QUEUE)
-        elif name == redrive.POLICY:
-            changes |= {"redrive": redrive.read_policy(text, queue, names)} if text else {"no_redrive": True}
-        elif name == redrive.ALLOW_POLICY:
-            changes["redrive_allow"] = redrive.read_allow_policy(text, names) if text else RedriveAllowPolicy()
-            kept[name] = _TRUE if text else None  # told again, though it says what is so anyway
-        else:
-            kept[name] = _KEPT[name](name, text)
-    _settle_encryption(kept)
-    return AttributeChanges(**changes, kept=tuple(kept.items()) or None)
+        _READERS[name](reading, name, text)
+    _settle_encryption(reading.kept)
+    return AttributeChanges(**reading.changes, kept=tuple(reading.kept.items()) or None)
 
 
 def write(attributes: QueueAttributes, queue: QueueName, names: Names) -> dict[str, str]:
@@ -170,33 +217,3 @@ def _boolean(name: str, text: str) -> bool:
     if text.lower() not in (_TRUE, _FALSE, ""):
         raise invalid_attribute(name)
     return text.lower() == _TRUE
-
-
-def _policy(name: str, text: str) -> str | None:
-    if not text:
-        return None
-    try:
-        msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
-        raise invalid_attribute(name) from None
-    return text
-
-
-def _any(_: str, text: str) -> str | None:
-    return text or None
-
-
-def _reuse(name: str, text: str) -> str | None:
-    return None if _number(name, text, 60, 86_400) is None else text
-
-
-def _managed(name: str, text: str) -> str | None:
-    return _TRUE if _boolean(name, text) else _FALSE
-
-
-_KEPT: dict[str, Callable[[str, str], str | None]] = {
-    POLICY: _policy,
-    KMS_KEY: _any,
-    KMS_REUSE: _reuse,
-    MANAGED: _managed,
-}

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from broker.base import errors
+from broker.domain.queues.model import NAMESPACE
 from broker.edge.aws.contract import AwsError, Context, Operation
 from broker.edge.aws.sqs import queue_attributes, redrive, tags, tokens
 from broker.edge.aws.sqs.errors import (
@@ -88,7 +89,10 @@ class Queues:
         caller, size = context.caller, given.get("MaxResults")
         after, limit = tokens.page_of(given)
         space = self._names.prefix(caller.account, caller.region)
-        prefix = space + (given.get("QueueNamePrefix") or "")
+        wanted = given.get("QueueNamePrefix") or ""
+        if NAMESPACE in wanted:  # no queue is called so, and what begins so belongs to others
+            return {}
+        prefix = space + wanted
         page = await self._queues.names(prefix, space + after if after else "", limit, context.deadline)
         found = [self._names.of_stored(stored) for stored in page.names]
         answer: dict[str, Any] = {}

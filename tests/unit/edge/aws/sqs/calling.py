@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import msgspec
 import pytest
 
-from broker.base.instants import Millis
+from broker.aio.tasks import TaskScope
 from broker.edge.aws.contract import AwsError, Caller, Context
 from broker.edge.aws.sqs.service import SqsService
-from broker.services.queues import QueueService
+from broker.services.assembly import Services
 from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import one_node, random_bytes, soon
 
@@ -21,10 +23,11 @@ BASE = "http://localhost:4566"
 class Sqs:
     """``sqs("SendMessage", QueueUrl=..., MessageBody=...)``."""
 
-    def __init__(self, cluster: FakeCluster, queues: QueueService) -> None:
+    def __init__(self, cluster: FakeCluster, services: Services) -> None:
         self.cluster = cluster
-        self.queues = queues
-        self.service = SqsService(queues, ACCOUNT, REGION, random_bytes)
+        self.services = services
+        self.queues = services.queues
+        self.service = SqsService(services.queues, ACCOUNT, REGION, random_bytes)
         self.caller = Caller(ACCOUNT, REGION)
         self.protocol: Literal["json", "query"] = "json"
 
@@ -52,14 +55,21 @@ class Sqs:
 
     def elsewhere(self, account: str = ACCOUNT, region: str = REGION) -> Sqs:
         """The same service for another caller."""
-        other = Sqs(self.cluster, self.queues)
+        other = Sqs(self.cluster, self.services)
         other.caller = msgspec.structs.replace(self.caller, account=account, region=region)
         return other
 
 
 async def started(cluster: FakeCluster | None = None) -> Sqs:
     cluster = cluster or FakeCluster()
-    return Sqs(cluster, (await one_node(cluster)).queues)
+    return Sqs(cluster, await one_node(cluster))
 
 
-SECOND = Millis(1_000)
+@asynccontextmanager
+async def couriers(sqs: Sqs) -> AsyncIterator[None]:
+    """What carries dead letters in a node."""
+    failures: list[BaseException] = []
+    async with TaskScope("couriers", lambda _, error: failures.append(error)) as scope:
+        sqs.services.courier.start(scope)
+        yield
+    assert failures == []

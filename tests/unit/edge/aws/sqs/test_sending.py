@@ -65,20 +65,23 @@ async def test_a_message_may_be_as_long_as_the_queue_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "refusal"),
+    ("given", "reason"),
     [
-        ({"DelaySeconds": 901}, "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."),
-        ({"DelaySeconds": -1}, "Value -1 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."),
-        ({"MessageGroupId": ""}, f"Value  for parameter MessageGroupId is invalid. Reason: MessageGroupId {IDENTIFIER}"),
-        ({"MessageGroupId": "a b"}, f"Value a b for parameter MessageGroupId is invalid. Reason: MessageGroupId {IDENTIFIER}"),
-        ({"MessageGroupId": "g" * 129}, f"Value {'g' * 129} for parameter MessageGroupId is invalid. Reason: MessageGroupId {IDENTIFIER}"),
-        ({"MessageDeduplicationId": "d"}, f"Value d for parameter MessageDeduplicationId is invalid. Reason: {NOT_OF_THIS_TYPE}"),
+        ({"DelaySeconds": 901}, "DelaySeconds must be >= 0 and <= 900."),
+        ({"DelaySeconds": -1}, "DelaySeconds must be >= 0 and <= 900."),
+        ({"MessageGroupId": ""}, f"MessageGroupId {IDENTIFIER}"),
+        ({"MessageGroupId": "a b"}, f"MessageGroupId {IDENTIFIER}"),
+        ({"MessageGroupId": "g" * 129}, f"MessageGroupId {IDENTIFIER}"),
+        ({"MessageDeduplicationId": ""}, f"MessageDeduplicationId {IDENTIFIER}"),
+        ({"MessageDeduplicationId": "d"}, NOT_OF_THIS_TYPE),
     ],
-)  # fmt: skip
-async def test_parameters_of_a_message_for_a_standard_queue(given: dict[str, Any], refusal: str) -> None:
+)
+async def test_parameters_of_a_message_for_a_standard_queue(given: dict[str, Any], reason: str) -> None:
     sqs = await started()
     url = await sqs.create()
-    assert await sqs.refused("SendMessage", QueueUrl=url, MessageBody="x", **given) == (INVALID, refusal)
+    ((name, value),) = given.items()
+    refused = await sqs.refused("SendMessage", QueueUrl=url, MessageBody="x", **given)
+    assert refused == (INVALID, f"Value {value} for parameter {name} is invalid. Reason: {reason}")
     assert await sqs.receive(url) == []
 
 
