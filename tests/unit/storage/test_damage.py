@@ -103,8 +103,8 @@ def test_what_is_left_of_a_damaged_group_stays_until_it_is_dropped() -> None:
     store = restart(disk)
     before = disk.content(FIRST)
     for first in range(61, 200, 20):
+        store.retain(OTHER, Index(first - 1), [], Index(first))
         append(store, first, first + 19, group=OTHER)
-        store.retain(OTHER, Index(first), [], Index(first + 1))
         compact(store)
         store = restart(disk)
         # then it is still there, byte for byte, and still damaged
