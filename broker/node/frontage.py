@@ -14,6 +14,7 @@ from broker.edge.aws.accounts import Defaults
 from broker.edge.aws.app import App, AppSettings
 from broker.edge.aws.door import Limits
 from broker.edge.aws.server import AwsServer, AwsServerSettings
+from broker.edge.aws.sqs.service import SqsService
 from broker.edge.aws.sts.service import StsService
 from broker.edge.grpc.server import GrpcServer, GrpcSettings, ServerTls
 from broker.node.open_files import client_connections, raise_limit
@@ -122,7 +123,8 @@ class Frontage:
             return None
         defaults = Defaults(settings.aws_account, settings.aws_region)
         app_settings = AppSettings(settings.aws_public_url, defaults, version)
-        app = App([StsService()], app_settings, self._clock, registry, os.urandom, unready)
+        sqs = SqsService(self._services.queues, defaults.account, defaults.region, os.urandom)
+        app = App([sqs, StsService()], app_settings, self._clock, registry, os.urandom, unready)
         return AwsServer(_aws_settings(settings), app.answer, self._clock, scope, registry, pause)
 
 
