@@ -98,6 +98,7 @@ def _matched(state: State, peer: NodeId, progress: Progress, index: Index) -> No
         return
     if index > progress.matched:
         progress.acknowledge(index)
+        progress.confirmed_in = state.round
     elif progress.state is PeerState.REPLICATE or index < progress.matched:
         return
     if progress.state is PeerState.PROBE or (
@@ -117,9 +118,12 @@ def _refused(state: State, peer: NodeId, progress: Progress, message: AppendRepl
     """The logs differ before what was sent: step back as far as both terms allow (paper 5.3, end).
 
     A hint below what is known to match, or that agrees with this log just before the next entry, is an old answer.
+    Unless it answers what was sent since: then the peer has lost what it had confirmed.
     """
     log = state.log
     hint = message.index
+    if hint < progress.matched and message.round > progress.confirmed_in and not is_voter(state.membership, peer):
+        progress.forget()
     if hint < progress.matched or progress.state is PeerState.SNAPSHOT:
         return
     if progress.state is PeerState.REPLICATE:

@@ -40,6 +40,7 @@ class Progress:
     __slots__ = (
         "_window",
         "acked_round",
+        "confirmed_in",
         "heard_at",
         "inflight_bytes",
         "matched",
@@ -58,6 +59,8 @@ class Progress:
         """In PROBE: an append is out, wait for its answer."""
         self.heard_at = heard_at
         self.acked_round = 0
+        self.confirmed_in = 0
+        """The leader's round when ``matched`` was last confirmed."""
         self.pending_snapshot = Index(0)
         self.stalled_at = Index(0)
         """``matched`` at the last heartbeat's reply: no advance since means that something may have been lost."""
@@ -100,6 +103,12 @@ class Progress:
     def await_snapshot(self, index: Index) -> None:
         self._restart(PeerState.SNAPSHOT)
         self.pending_snapshot = index
+
+    def forget(self) -> None:
+        """A learner has begun anew, with nothing. (What a voter has lost is not to be made good here: it has promised
+        things, and must not vote until it has been out of the group.)"""
+        self.matched = Index(0)
+        self._restart(PeerState.PROBE)
 
     def _restart(self, state: PeerState) -> None:
         self.state = state

@@ -128,6 +128,9 @@ def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId
     if into not in reality.holds:
         return Wait(group.id, f"{into} does not answer", stuck=True)
     if group.id not in reality.holds[into]:
+        if into in learners:
+            # Its leader still believes that it has what it had confirmed: it must forget that first.
+            return Reconfigure(group.id, standing.leader, standing.voters, _sorted(learners - {into}))
         return Open(group.id, into, standing.voters)
     if into not in learners:
         return Reconfigure(group.id, standing.leader, standing.voters, _sorted(learners | {into}))

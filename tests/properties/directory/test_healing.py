@@ -185,6 +185,7 @@ class World:
         if isinstance(step, healing.Open):
             assert step.node not in step.voters
             assert step.node not in group.voters
+            assert step.node not in group.learners, "its leader believes that it has something"
             group.held.add(step.node)
             group.behind.add(step.node)
         elif isinstance(step, healing.Reconfigure):

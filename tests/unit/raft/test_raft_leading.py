@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from broker.base.ids import Index, NodeId, Term
 from broker.base.instants import Millis
 from broker.raft.events import (
@@ -21,7 +23,9 @@ from broker.raft.messages import (
 from broker.raft.ready import SnapshotWanted
 from broker.raft.types import Membership, Role
 from tests.unit.raft.dialogue import B, C, leader_of, replica_of, say, sent
-from tests.unit.raft.replica import entry
+from tests.unit.raft.replica import Replica, entry
+
+D = NodeId("d")
 
 
 def test_several_refusals_of_one_loss_are_answered_once() -> None:
@@ -108,3 +112,35 @@ def test_one_change_of_membership_at_a_time() -> None:
     replica.sync(Millis(0))
     say(replica, "b", AppendReply(Term(1), True, Index(2), 1))
     assert replica.feed(ChangeMembership(Membership(voters, (), (NodeId("e"),))), Millis(0)).first_proposed == 3
+
+
+def leader_with_learner() -> Replica:
+    """``d`` has confirmed three entries."""
+    replica = leader_of()
+    say(replica, "b", AppendReply(Term(1), True, Index(1), 1))
+    replica.feed(ChangeMembership(Membership((NodeId("a"), B, C), (), (D,))), Millis(0))
+    replica.feed(Propose([b"x"]), Millis(0))
+    replica.sync(Millis(0))
+    for peer in "bcd":
+        say(replica, peer, AppendReply(Term(1), True, Index(3), 1))
+    return replica
+
+
+def test_a_learner_that_has_lost_what_it_confirmed_begins_anew() -> None:
+    replica = leader_with_learner()
+    lost = AppendReply(Term(1), False, Index(0), 1)
+    say(replica, "d", lost)
+    assert replica.group.progress()[D].matched == 3, "an answer from before it confirmed"
+    replica.wake(Millis(100))
+    append = sent(say(replica, "d", msgspec.structs.replace(lost, round=2), now=101), Append)["d"]
+    assert replica.group.progress()[D].matched == 0
+    assert isinstance(append, Append)
+    assert (append.prev_index, len(append.entries)) == (0, 3)
+
+
+def test_a_voter_that_has_lost_what_it_confirmed_is_not_helped_to_vote_with_amnesia() -> None:
+    replica = leader_with_learner()
+    replica.wake(Millis(100))
+    refused = say(replica, "b", AppendReply(Term(1), False, Index(0), 2), now=101)
+    assert replica.group.progress()[B].matched == 3
+    assert sent(refused, Append) == {}
