@@ -51,6 +51,8 @@ class Recovery:
         self.unused: list[tuple[int, int]] = []
         """Segment files (number, size) in which nothing counts."""
         self.extent = Extent()
+        self.seen: dict[int, int] = {}
+        """By group, the last segment with a record of it."""
         self._listed: dict[int, int] = {}
         self._last_block: tuple[int, int] | None = None
         self._memberships: dict[int, dict[int, tuple[int, bytes]]] = {}
@@ -141,6 +143,7 @@ class Recovery:
         place = 0
         while place < len(records):
             record = records[place]
+            self.seen[record.group] = book.number
             if not segment.is_known(record):
                 what = f"record of unknown type {record.type}, kind {record.kind}"
                 raise self._corrupt(book.number, block.base + record.offset, what, record.group)

@@ -113,7 +113,7 @@ class Store:
             if group not in damaged:
                 self._recover_group(group, recovery)
         for group, findings in damaged.items():
-            self._condemned.add(group, findings, self._wal.segment)
+            self._condemned.add(group, findings, recovery.seen.get(group, 0))
         self._compaction.held_upto = self._condemned.held_upto
         self.set_aside = setting_aside.kept(disk)
         """By number, why: directories that were damaged beyond use and are kept."""

@@ -9,11 +9,13 @@ import pytest
 from broker.base.errors import (
     BatchEmpty,
     BatchTooLarge,
+    DiskFull,
     InvalidName,
     Overloaded,
     QueueNotFound,
     Unavailable,
 )
+from broker.base.ids import NodeId
 from broker.base.instants import Millis
 from broker.base.limits import MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_MESSAGE_SIZE
 from broker.domain.queues.commands import Send
@@ -193,3 +195,20 @@ async def one_node_beside(cluster: FakeCluster) -> Services:
     """Services of the same node once more: another process's view of the directory."""
     cluster.on[cluster.nodes[0].id].handlers.clear()
     return await one_node(cluster)
+
+
+async def test_a_full_disk_takes_no_messages_and_gives_those_it_has() -> None:
+    # given a message, and then a leader whose disk is nearly full
+    cluster, services = await with_queue()
+    queues = services.queues
+    await queues.send("orders", pack_bodies([b"one"]), soon(cluster))
+    cluster.on[NodeId("a-0")].full = True
+
+    # then sends are refused by that name, and nothing is stored
+    with pytest.raises(DiskFull):
+        await queues.send("orders", pack_bodies([b"two"]), soon(cluster))
+
+    # and receives and deletes go on
+    (message,) = (await queues.receive("orders", 10, soon(cluster))).messages
+    assert message.body == b"one"
+    assert await queues.delete_messages("orders", [message.handle], soon(cluster)) == ()
