@@ -64,6 +64,7 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     ``calls`` are open at once, streams among them, and ``calls_not_begun`` may have arrived while the event loop was
     busy with others. ``connections``: of all doors; beyond it the next ones are closed. ``handshake_timeout``: for TLS
     and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
+    ``watched``: sends make way when calls wait before the doors.
     """
 
     listen: str
@@ -78,6 +79,7 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     connections: int = 20_000
     handshake_timeout: Millis = Millis(10 * SECOND)
     header_size: int = 16 * KIB
+    watched: bool = True
 
 
 class GrpcServer:
@@ -123,7 +125,8 @@ class GrpcServer:
     async def start(self) -> None:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
         self._port = await self._doors.open(self._settings.listen)
-        self._watching = self._scope.start(self._watch.run(self._doors.private), name="watch the doors")
+        if self._settings.watched:
+            self._watching = self._scope.start(self._watch.run(self._doors.private), name="watch the doors")
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: Millis) -> None:
