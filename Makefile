@@ -46,7 +46,7 @@ bench: $(READY) ## Measure CPU per message of a three-zone cluster
 	@$(BIN)/python -m loadtest bench
 
 faults: $(READY) ## Break a cluster in every way under every workload: make faults MINUTES=60 ONLY=cut,fifo
-	@$(BIN)/python -m loadtest.faults --minutes $(MINUTES) --only "$(ONLY)"
+	@GRPC_VERBOSITY=ERROR $(BIN)/python -m loadtest.faults --minutes $(MINUTES) --only "$(ONLY)"
 
 overload: $(READY) ## Offer a cluster three times what it sustains: what is accepted, refused, and how long it takes
 	@$(BIN)/python -m loadtest.overload

@@ -30,6 +30,7 @@ from loadtest.faults import matrix, namespaces
 from loadtest.faults.battery import Battery
 from loadtest.faults.catalogue import CONTROLS, FAULTS
 from loadtest.faults.loopback import LoopbackNetwork
+from loadtest.faults.markdown import section_of
 from loadtest.faults.network import Network, NetworkError
 from loadtest.faults.outcome import Outcome
 from loadtest.faults.page import page_of
@@ -100,6 +101,7 @@ def _run(
 def _write(outcomes: list[Outcome], setting: Setting, place: Path, console: Console) -> None:
     (place / "report.txt").write_text(text_of(outcomes, setting), encoding="utf-8")
     (place / "report.html").write_text(page_of(outcomes, setting), encoding="utf-8")
+    (place / "report.md").write_text(section_of(outcomes, setting), encoding="utf-8")
     (place / "report.json").write_bytes(msgspec.json.encode(outcomes))
     console.print(f"{summary_of(outcomes)}\nreports: {place / 'report.txt'}, {place / 'report.html'}", soft_wrap=True)
 

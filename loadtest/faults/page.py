@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from loadtest.faults.outcome import Outcome
-from loadtest.faults.report import Setting, cells_of, errors_of, matrix_rows, remarks_of, summary_of
+from loadtest.faults.report import COLUMNS, Setting, cells_of, errors_of, matrix_rows, remarks_of, summary_of
 from loadtest.faults.timeline import picture
 
 _STYLE = """
@@ -30,8 +30,6 @@ dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; } 
   tr + tr td { border-color: #2a3038; } .got { stroke: #e3f0ff; } .sent { fill: #3a6ea5; } .fault { fill: #57312c; }
 }
 """
-
-_NAMES = ("acked", "lost", "twice", "back", "early", "disorder", "again", "unsure", "send gap", "recv gap", "whole")
 
 _LEGEND = (
     "The area is what was acknowledged, the line what was delivered; the shade is the fault, the dashed line when the "
@@ -69,7 +67,7 @@ def _matrix(outcomes: Sequence[Outcome]) -> str:
 
 def _figures(outcomes: Sequence[Outcome]) -> str:
     head = "".join(
-        ("<th>fault</th><th>workload</th>", *(f'<th class="n">{name}</th>' for name in _NAMES), "<th>errors seen</th>")
+        ("<th>fault</th><th>workload</th>", *(f'<th class="n">{name}</th>' for name in COLUMNS), "<th>errors seen</th>")
     )
     body = "".join(map(_row, outcomes))
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'

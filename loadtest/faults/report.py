@@ -13,6 +13,8 @@ from loadtest.faults.outcome import Outcome, State, worst_by_cell
 from loadtest.faults.verdict import Verdict
 
 COLOURS: dict[State, str] = {"kept": "green", "doubtful": "yellow", "broken": "red"}
+COLUMNS = ("acked", "lost", "twice", "back", "early", "disorder", "again", "unsure", "send gap", "recv gap", "whole")
+"""What ``cells_of`` tells of a cell, after its names."""
 _WIDTH = 200
 
 
@@ -107,8 +109,7 @@ def _matrix(outcomes: Sequence[Outcome]) -> Table:
 
 def _details(outcomes: Sequence[Outcome]) -> Table:
     table = Table("fault", "workload", box=None, pad_edge=False)
-    names = ("acked", "lost", "twice", "back", "early", "disorder", "again", "unsure", "send gap", "recv gap", "whole")
-    for name in names:
+    for name in COLUMNS:
         table.add_column(name, justify="right")
     table.add_column("errors that clients saw")
     for outcome in outcomes:

@@ -17,7 +17,11 @@ from loadtest.faults.loopback import LoopbackNetwork
 from loadtest.faults.namespaces import NamespaceNetwork
 from loadtest.faults.network import Network
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("faults"),
+    pytest.mark.skipif(sys.platform != "linux", reason="needs namespaces, or more loopback addresses than others have"),
+]
 
 PORT = 24_555
 NODES = {"a-0": "a", "b-0": "b"}

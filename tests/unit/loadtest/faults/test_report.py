@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from loadtest.faults.markdown import section_of
 from loadtest.faults.outcome import STEP_SECONDS, Outcome, State, Timeline, timeline_of, worst_by_cell
 from loadtest.faults.page import page_of
 from loadtest.faults.report import Setting, line_of, remarks_of, summary_of, text_of
@@ -75,6 +76,16 @@ def test_the_line_of_a_cell_says_what_was_broken() -> None:
     assert "3 lost" in line_of(outcome(lost=3))
     assert "all kept" in line_of(outcome())
     assert summary_of([]).startswith("0 cells")
+
+
+def test_the_section_has_rows_as_wide_as_their_heads_and_says_what_was_not_kept() -> None:
+    section = section_of([outcome(), outcome("kill", "standard", doubts=("a | b",))], SETTING)
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    widths = [line.replace("\\|", "").count("|") for line in rows]
+    assert set(widths[:4]) == {4}
+    assert len(set(widths[4:])) == 1
+    assert "- kill x standard, doubtful: a \\| b" in section
+    assert "a &lt;machine>" in section
 
 
 class Tags(HTMLParser):
