@@ -42,10 +42,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Connection(Protocol):
-    """``expire``: the client took too long over something. ``drain``: end as soon as nothing is under way. ``give_up``:
-    what is under way is not waited for any more."""
+    """``busy``: a request is being answered. ``expire``: the client took too long over something. ``drain``: end as
+    soon as nothing is under way. ``give_up``: what is under way is not waited for any more."""
 
-    busy: bool
+    @property
+    def busy(self) -> bool: ...
 
     def expire(self) -> None: ...
 
@@ -66,7 +67,8 @@ class Door:
         self._open: set[Connection] = set()
         self._waiting: dict[Connection, Millis] = {}
         """Until when the client has time; who began to wait first stands first."""
-        self._bodies = 0
+        self.bodies = 0
+        """Bytes of bodies held now."""
         self._second = -1
         self._date = b""
         self._gauge = registry.gauge("broker_aws_connections", "Connections open on the AWS port.")
@@ -109,13 +111,13 @@ class Door:
 
     def take(self, size: int) -> bool:
         """Room for so many bytes of a body; False when all requests together have too many."""
-        if self._bodies + size > self.limits.bodies_size:
+        if self.bodies + size > self.limits.bodies_size:
             return False
-        self._bodies += size
+        self.bodies += size
         return True
 
     def give_back(self, size: int) -> None:
-        self._bodies -= size
+        self.bodies -= size
 
     def drain(self) -> None:
         self.draining = True
@@ -139,4 +141,5 @@ class Door:
         return self._date
 
 
+STOPPING = Document(503, ((b"content-type", b"text/plain"),), b"this node is stopping: try another one\n")
 STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 
 from broker.base.instants import Millis
-from broker.edge.aws.door import STATUS_LINES, Door
+from broker.edge.aws.door import STATUS_LINES, STOPPING, Door
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
 from broker.telemetry import logs
@@ -23,7 +23,6 @@ _log = logs.get(__name__)
 _PIPELINED = 16
 """Requests that have arrived and wait for their turn; beyond it the connection is not read."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_STOPPING = Document(503, ((b"content-type", b"text/plain"),), b"this node is stopping: try another one\n")
 
 
 class _Refused(Exception):
@@ -58,6 +57,8 @@ class Http1(asyncio.Protocol):
         self._receiving: _Received | None = None
         self._head_bytes = 0
         self._in_head = False
+        self._unparsed = 0
+        """Bytes still to come of a body that the parser does not read."""
         self._stage: Millis | None = None
         self._whole: deque[_Received] = deque()
         self._refused: int | None = None
@@ -79,10 +80,14 @@ class Http1(asyncio.Protocol):
         try:
             self._feed(data)
         except _Refused as refused:
-            self._refuse(refused.status)
+            self._refused = refused.status
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause.status if isinstance(cause, _Refused) else 400)
+            self._refused = cause.status if isinstance(cause, _Refused) else 400
+        if self._whole:
+            self._begin()
+        elif not self.busy:
+            self._await_client()
 
     def eof_received(self) -> None:
         """The client hung up; nothing is kept half open."""
@@ -111,7 +116,8 @@ class Http1(asyncio.Protocol):
         if self.busy or self._receiving is None:
             self.abort()  # it does not take its answer, or has nothing to ask
         else:
-            self._refuse(408)
+            self._refused = 408
+            self._await_client()
 
     def drain(self) -> None:
         self._draining = True
@@ -166,33 +172,51 @@ class Http1(asyncio.Protocol):
         received.body.append(body)
 
     def on_message_complete(self) -> None:
-        assert self._receiving is not None
-        self._whole.append(self._receiving)
-        self._receiving = None
+        received = self._receiving
+        assert received is not None
+        if self._parser.should_upgrade() and not received.body:
+            # The parser leaves the body of such a request to the protocol that was offered.
+            if b"transfer-encoding" in received.headers:
+                raise _Refused(400)
+            self._unparsed = int(received.headers.get(b"content-length", b"0"))
+        if not self._unparsed:
+            self._whole.append(received)
+            self._receiving = None
 
     # Reading
 
     def _feed(self, data: bytes) -> None:
-        while True:
+        while data:
             try:
+                data = self._feed_unparsed(data)
                 self._parser.feed_data(data)
                 break
             except httptools.HttpParserUpgrade as upgrade:
-                # Nothing to change to: the request itself is answered, and the rest read as before.
+                # An offer to speak something else: the request is answered all the same, and the rest read as before.
                 data = data[upgrade.args[0] :]
-                if not data:
-                    break
         if self._in_head and self._head_bytes > self._door.limits.head_size:
             raise _Refused(431)
-        if self._whole:
-            self._begin()
-        elif self._receiving is not None and not self.busy:
-            self._await_client()
         if len(self._whole) > _PIPELINED and self._transport is not None:
             self._transport.pause_reading()
 
+    def _feed_unparsed(self, data: bytes) -> bytes:
+        """What is left of it for the parser."""
+        if not self._unparsed:
+            return data
+        piece = data[: self._unparsed]
+        self.on_body(piece)
+        self._unparsed -= len(piece)
+        if not self._unparsed and self._receiving is not None:
+            self._whole.append(self._receiving)
+            self._receiving = None
+        return data[len(piece) :]
+
     def _await_client(self) -> None:
-        """The time for each stage of a request is given once, however many pieces it comes in."""
+        """Nothing is left to be answered. The time for each stage of a request is given once, however many pieces it
+        comes in."""
+        if self._refused is not None:
+            self._write(Document(self._refused, (), b""), close=True, has_body=True)
+            return
         limits = self._door.limits
         stage = limits.idle if self._receiving is None else limits.head if self._in_head else limits.body
         if stage != self._stage:
@@ -208,22 +232,11 @@ class Http1(asyncio.Protocol):
         elif self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _refuse(self, status: int) -> None:
-        """After what came before it has been answered."""
-        self._refused = status
-        if not self.busy:
-            self._close_refused()
-
-    def _close_refused(self) -> None:
-        assert self._refused is not None
-        if self._transport is not None:
-            self._write(Document(self._refused, (), b""), close=True, has_body=True)
-
     # Answering
 
     async def _serve(self) -> None:
         try:
-            while self._transport is not None:
+            while self._is_open():
                 if self._whole:
                     await self._answer(self._whole.popleft())
                 else:
@@ -231,7 +244,7 @@ class Http1(asyncio.Protocol):
         except asyncio.CancelledError:
             if self._transport is None or not self._draining:
                 raise  # the client hung up, or the whole node ends
-            self._write(_STOPPING, close=True, has_body=True)
+            self._write(STOPPING, close=True, has_body=True)
         except Exception as error:  # a bug here ends this connection, and no other one
             _log.failure("a connection to the AWS port failed", error)
             self.abort()
@@ -254,21 +267,22 @@ class Http1(asyncio.Protocol):
     async def _rest(self) -> None:
         """Until there is another request."""
         self.busy = False
-        if self._refused is not None:
-            self._close_refused()
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
         self._await_client()
+        transport = self._transport
+        if transport is None or not self._is_open():
+            return
         if not transport.is_reading():
             transport.resume_reading()
         self._wake = asyncio.get_running_loop().create_future()
         await self._wake
         self._wake = None
 
+    def _is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
     def _write(self, document: Document, close: bool, has_body: bool) -> None:
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or not self._is_open():
             return
         parts = [STATUS_LINES.get(document.status) or b"HTTP/1.1 %d Error\r\n" % document.status]
         for name, value in document.headers:

@@ -19,6 +19,7 @@ from broker.base.addresses import split_address
 from broker.base.instants import SECOND, Clock, Millis
 from broker.edge.aws.door import Answer, Door, Limits
 from broker.edge.aws.http1 import Http1
+from broker.edge.aws.http2 import Http2
 from broker.telemetry.metrics import Registry
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -57,6 +58,15 @@ class AwsServer:
         self._door = Door(answer, settings.limits, clock, self._scope, registry)
         self._server: asyncio.Server | None = None
         self.port = 0
+
+    @property
+    def connections(self) -> int:
+        return self._door.connections
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of requests that are being read or answered."""
+        return self._door.bodies
 
     async def start(self) -> None:
         """Raises OSError if the address cannot be bound or a TLS file cannot be read."""
@@ -98,7 +108,7 @@ class AwsServer:
             return None
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(certificate, key)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(["http/1.1", "h2"])
         return context
 
 
@@ -119,11 +129,12 @@ class _Newcomer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._begun += data
-        if _PREFACE.startswith(self._begun):
+        if len(self._begun) < len(_PREFACE) and _PREFACE.startswith(self._begun):
             return
         transport = self._transport
         assert transport is not None
-        speaking = Http1(self._door, self._scheme)
+        version = Http2 if self._begun.startswith(_PREFACE) else Http1
+        speaking = version(self._door, self._scheme)
         self._door.closed(self)
         self._door.opened(speaking)
         transport.set_protocol(speaking)
