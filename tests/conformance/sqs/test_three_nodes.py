@@ -1,0 +1,61 @@
+"""Three real nodes: any of them serves any queue, and one that is killed takes nothing away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.conformance.sqs.nodes import client, nodes
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
+    """One for each node."""
+    with ExitStack() as stack:
+        endpoints = stack.enter_context(nodes(tmp_path_factory.mktemp("nodes"), 3))
+        yield [stack.enter_context(client(endpoint)) for endpoint in endpoints]
+
+
+def test_a_message_sent_through_one_node_is_received_deleted_and_counted_through_others(clients: list[Any]) -> None:
+    for number in range(6):  # so that leaders of several nodes are among them
+        first, second, third = (clients[(number + place) % 3] for place in range(3))
+        url = first.create_queue(QueueName=f"orders-{number}")["QueueUrl"]
+        sent = first.send_message(QueueUrl=url, MessageBody="x")
+        (received,) = second.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
+        third.delete_message(QueueUrl=url, ReceiptHandle=received["ReceiptHandle"])
+
+        assert received["MessageId"] == sent["MessageId"]
+        counts = first.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"])
+        assert counts["Attributes"] == {"ApproximateNumberOfMessagesNotVisible": "0"}
+
+
+def test_urls_name_the_node_that_was_asked(clients: list[Any]) -> None:
+    clients[0].create_queue(QueueName="somewhere")
+    urls = [each.get_queue_url(QueueName="somewhere")["QueueUrl"] for each in clients]
+    assert len(set(urls)) == 3
+    for each, url in zip(clients, (urls[1], urls[2], urls[0]), strict=True):  # the queue is the same by any of them
+        assert each.list_queue_tags(QueueUrl=url)["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_fifo_queues_of_high_throughput_keep_order_by_group(clients: list[Any]) -> None:
+    attributes = {
+        "FifoQueue": "true",
+        "ContentBasedDeduplication": "true",
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+    }
+    url = clients[0].create_queue(QueueName="orders.fifo", Attributes=attributes)["QueueUrl"]
+    for number in range(12):
+        clients[number % 3].send_message(QueueUrl=url, MessageBody=str(number), MessageGroupId=f"g{number % 4}")
+    received: dict[str, list[int]] = {}
+    for turn in range(12):
+        answer = clients[turn % 3].receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"])
+        for message in answer.get("Messages", []):
+            received.setdefault(message["Attributes"]["MessageGroupId"], []).append(int(message["Body"]))
+            clients[0].delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert received == {f"g{group}": [group, group + 4, group + 8] for group in range(4)}
