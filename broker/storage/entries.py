@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker.base.ids import GroupId, Index
 from broker.raft.types import Entry
 from broker.storage.books import Books
+from broker.storage.index import GroupIndex
 from broker.storage.locations import OFFSET_BITS
 from broker.storage.operations import Append, Carry
 from broker.storage.reader import Reader
@@ -59,7 +60,7 @@ class Entries:
             return tail.recent[place]
         if not tail.first <= index <= tail.last and (group, index) in self.carried:
             return self.carried[group, index][0]
-        places = self._books.group(group).index
+        places = self._index(group)
         in_log = index <= tail.last and not tail.resets
         location = places.find(index) if in_log else places.old.find(index)
         return self._reader.entries([location], group, index)[0] if location else None
@@ -67,7 +68,9 @@ class Entries:
     def kept(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> tuple[list[Entry], Index]:
         """Those from ``first`` to ``last`` that are there, in the log or behind it, as far as about ``max_bytes`` go;
         and the index to go on from. Raises DataCorrupt."""
-        tail = self.tail(group)
+        tail = self.tails.get(group)
+        if tail is None:
+            return [], Index(last + 1)
         in_files = tail.recent_first - 1 if not tail.resets and not self.carried else 0
         found: list[Entry] = []
         size = 0
@@ -86,7 +89,7 @@ class Entries:
 
     def _locations(self, group: int, first: int, last: int, max_bytes: int) -> list[int]:
         """Of consecutive entries from ``first`` that are in the files, as far as ``max_bytes`` may go."""
-        find = self._books.group(group).index.find
+        find = self._index(group).find
         locations: list[int] = []
         size = 0
         for index in range(first, last + 1):
@@ -96,6 +99,11 @@ class Entries:
             locations.append(location)
             size += self._typical_size(location)
         return locations
+
+    def _index(self, group: int) -> GroupIndex:
+        """Looking must not make a group known that has no record yet, or none any more."""
+        book = self._books.groups.get(group)
+        return GroupIndex() if book is None else book.index
 
     def range(self, group: GroupId, first: Index, last: Index, max_bytes: int) -> list[Entry]:
         """Raises DataCorrupt."""
@@ -119,7 +127,7 @@ class Entries:
 
     def _stored(self, group: int, first: int, stop: int, max_bytes: int) -> tuple[list[Entry], int]:
         """Entries from ``first`` up to before ``stop``, as far as ``max_bytes`` go; and their bytes of data."""
-        places = self._books.group(group).index
+        places = self._index(group)
         found: list[Entry] = []
         size = 0
         place = first

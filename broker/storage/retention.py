@@ -31,7 +31,9 @@ class Retention:
 
     def start(self, group: int, live: Ranges, upto: int) -> None:
         """Old entries up to ``upto`` that are in no range of ``live`` may go. Replaces an unfinished job."""
-        self._jobs[group] = _Job(self._books.group(group).index.old, live, upto)
+        book = self._books.groups.get(group)
+        if book is not None:
+            self._jobs[group] = _Job(book.index.old, live, upto)
 
     def begin(self, retained: list[tuple[int, Ranges, int]]) -> None:
         """All of them: group, live ranges, up to which index; the list is then empty."""

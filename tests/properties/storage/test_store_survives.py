@@ -107,6 +107,7 @@ class StoreMachine(RuleBasedStateMachine):
     def drop(self, group: int) -> None:
         self.naive.groups.pop(group, None)
         self.store.drop_group(GroupId(group))
+        assert self.store.read_kept(GroupId(group), Index(1), Index(20), 1 << 20)[0] == []
 
     @rule(group=GROUPS)
     def drop_and_begin_anew(self, group: int) -> None:

@@ -259,3 +259,35 @@ def test_the_snapshot_that_counts_is_not_discarded() -> None:
     # then it stays
     assert store.open_snapshot(GROUP) is not None
     assert len(snapshots(disk)) == 1
+
+
+def test_whoever_still_reads_a_dropped_group_does_not_bring_it_back() -> None:
+    # given a group that was dropped while a transfer reads it
+    disk = new_disk()
+    store = filled(disk)
+    store.drop_group(GROUP)
+    commit(store)
+
+    # when the transfer goes on, and the log into another segment
+    assert store.read_kept(GROUP, Index(1), Index(9), 1_000) == ([], 10)
+    assert store.read_one(GROUP, Index(9)) is None
+    append(store, 13, 60, group=OTHER)
+
+    # then the group stays unknown
+    assert not store.holds(GROUP)
+    assert restart(disk).groups() == [OTHER]
+
+
+def test_reading_what_was_only_staged_leaves_no_trace() -> None:
+    # given a new group with something staged, looked at before it is sealed at the beginning of a segment
+    disk = new_disk()
+    store = open_store(disk)
+    append(store, 1, 24, group=OTHER)
+    store.stage_entries(GROUP, entries(5, 4))
+    store.stage_hard_state(GROUP, HardState(Term(1), None))
+    assert store.read_one(GROUP, Index(9)) is None
+    store.stage_entries(OTHER, entries(25, 40))
+    commit(store)
+
+    # then the log agrees with itself
+    assert restart(disk).groups() == [GROUP, OTHER]
