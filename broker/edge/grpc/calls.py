@@ -13,9 +13,10 @@ import grpc
 import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError
 
 from broker.aio.system_clock import microseconds
-from broker.base.errors import BrokerError, DeadlineExceeded
+from broker.base.errors import BrokerError, DeadlineExceeded, InvalidArgument
 from broker.base.instants import SECOND, Clock, Millis
 from broker.edge.grpc.errors import ErrorTable, status_of, trailers_of
 from broker.telemetry.metrics import Counter, Registry
@@ -35,6 +36,23 @@ _OK = "OK"
 
 Gate = Callable[[], None]
 """Raises what a call is refused with."""
+
+
+class Unreadable:
+    """Stands for a request that is none: raised by gRPC, it would be a failure of the server's, logged as such."""
+
+    def __init__(self, error: InvalidArgument) -> None:
+        self.error = error
+
+
+def _reader(read: Callable[[bytes], Any], name: str) -> Callable[[bytes], Any]:
+    def read_or_tell(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError as error:
+            return Unreadable(InvalidArgument(f"{len(data)} bytes are no {name}: {error}"))
+
+    return read_or_tell
 
 
 class Calls:
@@ -57,7 +75,9 @@ class Calls:
         """
         made: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         for method in service.methods:
-            deserializer = message_factory.GetMessageClass(method.input_type).FromString
+            deserializer = _reader(
+                message_factory.GetMessageClass(method.input_type).FromString, method.input_type.name
+            )
             serializer = message_factory.GetMessageClass(method.output_type).SerializeToString
             full_name = f"{service.full_name}/{method.name}"
             if method.client_streaming:
@@ -100,6 +120,8 @@ class Calls:
             started = microseconds()
             outcome = _CANCELLED
             try:
+                if isinstance(request, Unreadable):
+                    raise request.error
                 response = await behaviour(request, self._deadline(context))
                 outcome = _OK
                 return response

@@ -20,7 +20,7 @@ from broker.base.limits import MAX_BATCH_ENTRIES, MAX_CREDIT
 from broker.edge.grpc import translation
 from broker.edge.grpc.calls import DEFAULT_TIMEOUT
 from broker.edge.grpc.settle import settle
-from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, stopping
+from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, next_request, stopping
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2
 from broker.services.receiving import Received
@@ -89,7 +89,7 @@ class _ConsumeStream:
         self._end(stopping())
 
     async def _open(self) -> Any:
-        first: Any = await self._context.read()
+        first: Any = await next_request(self._context)
         if first is grpc.aio.EOF or not first.HasField("open"):
             raise InvalidArgument("the first request of a Consume stream carries `open`")
         opening: queues_pb2.ConsumeRequest.Open = first.open
@@ -127,7 +127,7 @@ class _ConsumeStream:
                 while self._settling >= MAX_SETTLES:
                     self._go.clear()
                     await self._go.wait()
-                request = await self._context.read()
+                request = await next_request(self._context)
                 if request is grpc.aio.EOF:
                     self._end(None)
                     return

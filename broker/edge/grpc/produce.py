@@ -20,7 +20,7 @@ from broker.domain.queues.model import is_fifo
 from broker.edge.grpc import translation
 from broker.edge.grpc.calls import DEFAULT_TIMEOUT
 from broker.edge.grpc.errors import entry_errors, info_of
-from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, stopping
+from broker.edge.grpc.streams import Context, OpenStreams, Surroundings, next_request, stopping
 from broker.machine.envelope import RequestId
 from broker.pb.queues.v1 import queues_pb2
 from broker.services.sent import SendResult
@@ -76,7 +76,7 @@ class _ProduceStream:
         self._end(stopping())
 
     async def _open(self) -> None:
-        first = await self._context.read()
+        first = await next_request(self._context)
         if first is grpc.aio.EOF or not first.HasField("open") or first.messages:
             raise InvalidArgument("the first request of a Produce stream carries `open`, and no messages")
         self._session = translation.session(first.open.session)
@@ -88,7 +88,7 @@ class _ProduceStream:
     async def _read(self, scope: TaskScope) -> None:
         """Until the client has no more frames; a full window keeps frames waiting in the connection."""
         try:
-            while (request := await self._context.read()) is not grpc.aio.EOF:
+            while (request := await next_request(self._context)) is not grpc.aio.EOF:
                 if request.HasField("open") or not request.frame:
                     raise InvalidArgument("every later request of a Produce stream is a frame with a number, from 1")
                 number = translation.number("frame", request.frame)

@@ -12,11 +12,20 @@ import msgspec
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.errors import Unavailable
 from broker.base.instants import SECOND, Clock, Millis
+from broker.edge.grpc.calls import Unreadable
 from broker.edge.grpc.errors import ErrorTable
 from broker.services.queues import QueueService
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Pause = Callable[[Millis], Awaitable[None]]
+
+
+async def next_request(context: Context) -> Any:
+    """Or grpc.aio.EOF. Raises InvalidArgument for one that cannot be read."""
+    request = await context.read()
+    if isinstance(request, Unreadable):
+        raise request.error
+    return request
 
 
 class Draining(Protocol):

@@ -116,6 +116,23 @@ async def test_headers_over_the_limit_are_refused() -> None:
         assert len((await running.send(b"x")).message_ids) == 1
 
 
+@pytest.mark.parametrize("method", ["Send", "Produce", "Consume"])
+async def test_a_request_that_is_none_is_the_callers_fault(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as running:
+        channel, name = running.doors["a-0"].channel, f"/broker.queues.v1.QueueService/{method}"
+
+        async def call() -> None:
+            if method == "Send":
+                await channel.unary_unary(name)(b"\xff", timeout=TIMEOUT)
+            else:
+                await channel.stream_stream(name)(iter([b"\xff"]), timeout=TIMEOUT).read()
+
+        status, info = await refusal(call())
+        assert (status, info.code) == (grpc.StatusCode.INVALID_ARGUMENT, "InvalidArgument")
+        assert f"1 bytes are no {method}Request" in info.message
+        assert not [record for record in caplog.records if record.exc_info]
+
+
 # --- the watch over the doors
 
 
