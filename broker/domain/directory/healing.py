@@ -97,6 +97,8 @@ def next_step(group: Group, topology: TopologyAnswer, reality: Reality) -> Step:
     """What to do now about the change of ``group``, which has one, or is forming."""
     if group.forming and group.change is None:
         return _form(group, reality, _wanted(topology))
+    if group.forming and _is_unfounded(group, reality):
+        return End(group.id, group.replicas)
     standing = reality.groups.get(group.id)
     if standing is None:
         return Wait(group.id, "the group has no leader that answers", stuck=True)
@@ -146,10 +148,18 @@ def _form(group: Group, reality: Reality, wanted: int) -> Step:
     if not others and group.id not in reality.holds.get(founder, frozenset()):
         if founder not in reality.holds:
             return Wait(group.id, f"{founder} does not answer", stuck=True)
+        if any(group.id in held for held in reality.holds.values()):
+            return Wait(group.id, "what is left of an earlier founding goes first")
         return Open(group.id, founder, group.replicas)
     if len(group.replicas) < wanted:
         return Wait(group.id, f"it gets {wanted} replicas")
     return Formed(group.id)
+
+
+def _is_unfounded(group: Group, reality: Reality) -> bool:
+    """Its founder has not founded it yet, or has lost it: nothing can change before it does."""
+    [*others, founder] = group.replicas
+    return not others and founder in reality.holds and group.id not in reality.holds[founder]
 
 
 def _replace(group: Group, standing: Standing, out: NodeId | None, into: NodeId) -> Step:
