@@ -14,13 +14,9 @@ class Wholeness:
         self._founded = groups
 
     def whole(self) -> bool:
-        """Every group that may hold something has all its voters, each with all that is committed, and none changes."""
+        """Every group has all its voters, each with all that is committed, and none changes or forms."""
         topology = self._topology()
-        if topology is None or not topology.groups:
-            return False
-        return not any(
-            group.change is not None or self._lacks(group.id) for group in topology.groups if not group.forming
-        )
+        return topology is not None and bool(topology.groups) and not self.missing()
 
     def missing(self) -> str:
         """In words; empty when nothing is."""
