@@ -63,6 +63,8 @@ class Http2(asyncio.Protocol):
         self._unsent: dict[int, memoryview] = {}
         self._stage: Millis | None = None
         self._resets = 0
+        self._incomplete = 0
+        """Bytes since the last whole frame: the library keeps even those of a frame that is too long."""
         self._draining = False
 
     @property
@@ -86,7 +88,11 @@ class Http2(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            for event in self._http.receive_data(data):
+            events = self._http.receive_data(data)
+            self._incomplete = 0 if events else self._incomplete + len(data)
+            if self._incomplete > 2 * self._door.limits.head_size:
+                raise ProtocolError("a frame is too long")
+            for event in events:
                 self._take(event)
             self._send_unsent()
         except ProtocolError as error:
@@ -167,6 +173,7 @@ class Http2(asyncio.Protocol):
                 headers[name] = value if name not in headers else headers[name] + b"," + value
 
     def _add(self, event: DataReceived) -> None:
+        self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         stream = self._receiving.get(event.stream_id)
         length = len(event.data)
         if stream is None:
@@ -178,7 +185,6 @@ class Http2(asyncio.Protocol):
         else:
             stream.size += length
             stream.body.append(event.data)
-        self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
 
     def _begin_answer(self, stream_id: int) -> None:
         stream = self._receiving.pop(stream_id, None)
@@ -199,7 +205,8 @@ class Http2(asyncio.Protocol):
     def _refuse(self, stream_id: int, status: int) -> None:
         self._forget(stream_id)
         self._respond(stream_id, Document(status, (), b""), has_body=True)
-        self._http.reset_stream(stream_id, ErrorCodes.NO_ERROR)
+        with contextlib.suppress(ProtocolError):  # when the request has ended already
+            self._http.reset_stream(stream_id, ErrorCodes.NO_ERROR)
 
     def _forget(self, stream_id: int) -> None:
         stream = self._receiving.pop(stream_id, None)

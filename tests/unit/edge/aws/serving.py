@@ -57,15 +57,16 @@ class Wire:
         length = int(headers.get("content-length", 0)) if has_body else 0
         return int(first.split(" ")[1]), headers, await self._reader.readexactly(length)
 
-    async def read(self, size: int = 65_536) -> bytes:
-        return await self._reader.read(size)
+    async def read(self) -> bytes:
+        """What is there; nothing when the server has closed."""
+        try:
+            return await self._reader.read(65_536)
+        except ConnectionError:
+            return b""
 
     async def ended(self) -> bool:
         """Whether nothing more comes and the server has closed."""
-        try:
-            return await self._reader.read(1) == b""
-        except ConnectionError:
-            return True
+        return await self.read() == b""
 
     def hang_up(self) -> None:
         self._writer.transport.abort()
