@@ -327,7 +327,7 @@ class FakeGroups:
 
     async def call(self, node: NodeId, method: str, payload: bytes, timeout: Millis) -> bytes:
         self._cluster.calls.append((self._me, node, method))
-        if node in self._cluster.down:
+        if node not in self.connected():
             raise Unavailable(f"{node} is not connected to {self._me}")
         await asyncio.sleep(0)
         return await self._cluster.on[node].handlers[method](payload)
