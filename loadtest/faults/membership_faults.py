@@ -9,9 +9,12 @@ from broker.base.errors import BrokerError, Conflict
 from broker.base.ids import DIRECTORY_GROUP
 from broker.client.status import ClusterStatus
 from loadtest.faults.scene import Fault, Scene
+from loadtest.faults.zones import GROUPS
 
 _SPARES = ("a-1", "b-1", "c-1")
 _MOVES = 12
+_FAIR_SHARE = (GROUPS + 1) // 2
+"""Of all groups, the directory's too, for one of two nodes of a zone."""
 _DEAD_AFTER_SECONDS = 3.0
 _LONG_SECONDS = 90.0
 
@@ -20,7 +23,7 @@ async def _join(scene: Scene) -> None:
     """A node in the leader's zone, which then takes its share; so does it if it is asked to go."""
     node = await scene.cluster.join(f"{await scene.leaders_zone()}-1")
     await _balance(scene)
-    scene.note(f"{node.id} took {_replicas(await scene.client.status(), node.id)} replicas")
+    await scene.until(lambda status: _replicas(status, node.id) >= _FAIR_SHARE)
     await scene.client.remove_node(node.id)
     await scene.until(lambda status: _is_gone(status, node.id), _LONG_SECONDS)
     await scene.cluster.part_with(node)
