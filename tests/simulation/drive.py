@@ -6,6 +6,7 @@ recovery itself. ``cut_after`` arms one; the disk then refuses everything with P
 
 from __future__ import annotations
 
+from broker.base.errors import DiskFull
 from broker.base.ids import NodeId
 from broker.storage import layout
 from broker.storage.disk import Disk
@@ -117,6 +118,8 @@ class Drive:
                 self._store.commit(writing)
             except PowerLoss:
                 self._world.counts["crash inside a batch"] += 1
+            except DiskFull:
+                self._world.counts["crash while the disk is full"] += 1
         self._store = None
         if power_lost:
             self._disk.lose_power()

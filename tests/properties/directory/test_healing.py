@@ -255,3 +255,42 @@ def test_every_step_is_safe_and_in_the_end_all_is_well(seed: int) -> None:
     for zone in "abc":
         active = [counts[each.id] for each in topology.nodes if each.zone == zone and each.duty == "active"]
         assert max(active) - min(active) <= 1
+
+
+# --- found by the simulator
+
+
+A, B, C = (NodeId(name) for name in FOUNDERS)
+NODES = commands.TopologyAnswer((node("a-0"), node("b-0"), node("c-0")), ())
+THREE = GroupId(3)
+
+
+def reality_of(standing: healing.Standing | None, **holds: bool) -> healing.Reality:
+    """All answer; ``holds``: who has a replica of group 3, by zone."""
+    held = {NodeId(f"{zone}-0"): frozenset({THREE} if there else ()) for zone, there in holds.items()}
+    return healing.Reality(held, frozenset(), frozenset(), {} if standing is None else {THREE: standing})
+
+
+def test_a_learner_that_has_lost_its_replica_is_out_before_it_gets_another() -> None:
+    """Its leader believed that it had caught up, and made it a voter with an empty log."""
+    group = commands.Group(THREE, (A, B), A, commands.Change(None, C, "asked for"))
+    standing = healing.Standing(A, (A, B), (C,), frozenset((A, B, C)))
+    lost = reality_of(standing, a=True, b=True, c=False)
+    assert healing.next_step(group, NODES, lost) == healing.Reconfigure(THREE, A, (A, B), ())
+    out = reality_of(msgspec.structs.replace(standing, learners=()), a=True, b=True, c=False)
+    assert healing.next_step(group, NODES, out) == healing.Open(THREE, C, (A, B))
+
+
+def test_a_group_is_founded_before_it_moves() -> None:
+    """An operator moved it at once, and it waited for a leader for ever."""
+    group = commands.Group(THREE, (A,), A, commands.Change(A, B, "asked for"), forming=True)
+    unfounded = reality_of(None, a=False, b=False, c=False)
+    assert healing.next_step(group, NODES, unfounded) == healing.End(THREE, (A,))
+    taken_back = msgspec.structs.replace(group, change=None)
+    assert healing.next_step(taken_back, NODES, unfounded) == healing.Open(THREE, A, (A,))
+
+
+def test_a_group_is_not_founded_again_beside_what_is_left_of_it() -> None:
+    group = commands.Group(THREE, (A,), A, forming=True)
+    left = reality_of(None, a=False, b=True, c=False)
+    assert isinstance(healing.next_step(group, NODES, left), healing.Wait)
