@@ -62,6 +62,9 @@ def error(failure: AwsError, namespace: str, request_id: str) -> Document:
 
 # Reading
 
+_NONE_SENT: dict[str, Callable[[], Any]] = {"list": list, "map": dict}
+"""A list or a map without content cannot be told from one that was not sent."""
+
 
 def _reader(shape: Shape, made: dict[str, Read]) -> Read:
     """``made``: the readers so far; a shape within itself is looked up when it is met."""
@@ -78,14 +81,16 @@ def _reader(shape: Shape, made: dict[str, Read]) -> Read:
 
 def _structure_reader(shape: Shape, made: dict[str, Read]) -> Read:
     readers = [(name, _field_name(member), _member_reader(member, made)) for name, member in shape.members.items()]
-    required = shape.required
+    required = [(name, _NONE_SENT.get(shape.members[name].shape.kind)) for name in shape.required]
 
     def read(node: Node) -> dict[str, Any]:
         parts = node.parts
         found = {name: reader(parts[field]) for name, field, reader in readers if field in parts}
-        for name in required:
+        for name, none_sent in required:
             if name not in found:
-                raise missing(name)
+                if none_sent is None:
+                    raise missing(name)
+                found[name] = none_sent()
         return found
 
     return read
