@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from broker.edge.aws.models import QueryNames, ServiceModel, build
 from broker.edge.aws.protocol.names import QUERY_NAMES
 
-TEXT = st.text(
-    st.characters(codec="utf-8", exclude_characters="\r", exclude_categories=("Cc", "Cs", "Cn")), max_size=20
-)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn")), max_size=20)
 SCALARS: dict[str, st.SearchStrategy[Any]] = {
-    "string": TEXT | st.sampled_from(["<&>\"'", " x ", "\n\t", "a+b%20c&d=e"]),
+    "string": TEXT | st.sampled_from(["<&>\"'", " x ", "\r\n\t", "a+b%20c&d=e"]),
     "integer": st.integers(-(2**31), 2**31 - 1),
     "long": st.integers(-(2**63), 2**63 - 1),
     "boolean": st.booleans(),
@@ -49,12 +47,13 @@ def theirs(service: str, protocol: str) -> BotocoreModel:
 
 
 def values(shape: BotocoreShape, depth: int = 0) -> st.SearchStrategy[Any]:
-    """Whatever fits the shape; lists and maps are not empty, as the query protocol cannot say that they are."""
+    """Whatever fits the shape; what is in it is not empty, as the query protocol cannot say so."""
     if shape.type_name == "structure":
         members = {name: values(member, depth + 1) for name, member in shape.members.items()}
         required = {name: members[name] for name in shape.required_members}
         optional = {name: each for name, each in members.items() if name not in required}
-        return st.fixed_dictionaries(required, optional=optional)
+        whole = st.fixed_dictionaries(required, optional=optional)
+        return whole.filter(bool) if depth else whole
     if shape.type_name == "list":
         return st.lists(values(shape.member, depth + 1), min_size=1, max_size=3)
     if shape.type_name == "map":
