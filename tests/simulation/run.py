@@ -14,6 +14,7 @@ from broker.raft.types import RaftConfig
 from broker.replication.replica import ReplicaSettings
 from broker.storage.settings import StorageSettings
 from tests.simulation import courier, healing, load, rates
+from tests.simulation.checkers.recovery import Recovery
 from tests.simulation.checkers.violation import Violation
 from tests.simulation.client import Client
 from tests.simulation.clock import EPOCH
@@ -160,7 +161,7 @@ class Simulation:
         self.court.conservation.all_drained()
         self.court.judge.journeys.all_ended(self.court.judge.models)
         self.court.directory.judge()
-        self._until("replicas are missing", self.wholeness.missing)
+        self._until("replicas are missing", self.wholeness.missing, self.court.healing)
         self._until("replicas differ", self._apart)
         self._compare(with_data=True)
         for node in self.nodes:
@@ -169,10 +170,10 @@ class Simulation:
             for replica in node.running.replicas.values():
                 replica.machine.compare()
 
-    def _until(self, missing: str, what: Callable[[], str]) -> None:
+    def _until(self, missing: str, what: Callable[[], str], checker: Recovery | None = None) -> None:
         begun = self.world.now
         while details := what():
-            self.court.recovery.recovered(begun, self.world.now, f"{missing}: {details}")
+            (checker or self.court.recovery).recovered(begun, self.world.now, f"{missing}: {details}")
             self.world.run_until(self.world.now + _RECOVERY_STEP)
 
     def _without_leader(self) -> str:

@@ -8,10 +8,9 @@ SECOND = 1_000_000
 
 
 class Recovery:
-    name = "service returns in bounded time after healing"
-
-    def __init__(self, bound: int) -> None:
+    def __init__(self, name: str, bound: int) -> None:
         """``bound`` in microseconds."""
+        self.name = name
         self.slowest = 0
         self._bound = bound
 
