@@ -55,11 +55,16 @@ class Credentials:
         text = fields.get("X-Amz-Credential") if fields else None
         return self._read(text) if text else None
 
+    @staticmethod
+    def parse(text: str) -> Credential | None:
+        """None if it is not one."""
+        match = _CREDENTIAL.fullmatch(text.strip())
+        return None if match is None else Credential(*match.groups())
+
     def _read(self, text: str) -> Credential | None:
         if text in self._known:
             return self._known[text]
-        match = _CREDENTIAL.fullmatch(text.strip())
-        found = None if match is None else Credential(*match.groups())
+        found = self.parse(text)
         if len(self._known) >= _CREDENTIALS_KEPT:
             self._known.clear()
         if len(text) < 400:
