@@ -18,10 +18,11 @@ from rich.console import Console
 from loadtest import cpu
 from loadtest.cluster import LocalCluster
 from loadtest.figures import Figure, load_average, table
-from loadtest.sqs_calls import SqsConnection
+from loadtest.sqs_calls import LaterError, SqsConnection
 
 BODY = "x" * 1_024
 BATCH = 10
+LATER_SECONDS = 0.1
 QUEUES = 6
 """So that every node leads some."""
 POLLS_QUIET_SECONDS = 3.0
@@ -80,7 +81,10 @@ async def cost(step: Step, calls: Sequence[SqsConnection], urls: Sequence[str], 
     async def client(number: int) -> int:
         count = 0
         while time.monotonic() - began < seconds:
-            count += await step(calls[number], urls[number % len(urls)])
+            try:
+                count += await step(calls[number], urls[number % len(urls)])
+            except LaterError:
+                await asyncio.sleep(LATER_SECONDS)
         return count
 
     messages = sum(await asyncio.gather(*(client(number) for number in range(len(calls)))))

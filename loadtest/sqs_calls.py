@@ -20,6 +20,10 @@ class CallError(Exception):
     """The answer was not 200; the message quotes it."""
 
 
+class LaterError(CallError):
+    """503: the node has too much to do, or no leader; the same call may succeed later."""
+
+
 class SqsConnection:
     """One connection, kept alive; one call at a time. Asynchronous context manager."""
 
@@ -49,7 +53,8 @@ class SqsConnection:
         head = (await reader.readuntil(_END)).decode("latin-1")
         answer = await reader.readexactly(length_in(head))
         if " 200 " not in head[:15]:
-            raise CallError(f"{operation}: {head.partition(chr(13))[0]} {answer[:300].decode(errors='replace')}")
+            kind = LaterError if " 503 " in head[:15] else CallError
+            raise kind(f"{operation}: {head.partition(chr(13))[0]} {answer[:300].decode(errors='replace')}")
         found: dict[str, Any] = _decode(answer) if answer else {}
         return found
 
