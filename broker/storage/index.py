@@ -62,7 +62,13 @@ class GroupIndex:
         return dropped
 
     def adopt(self, base: int, last: int) -> None:
-        """During recovery: the log is known to span ``base`` to ``last``; unknown places are 0."""
+        """During recovery: the log is known to span ``base`` to ``last``; unknown places are 0.
+
+        A log that begins before the one known so far is that of another life: the group was dropped meanwhile.
+        """
+        if base < self.base:
+            self.drop_log(base)
+            self.old = OldEntries()
         if last < self.last:
             del self.log[max(last + 1 - self.base, 0) :]
         if base > self.last + 1:

@@ -84,3 +84,17 @@ def test_adopting_bounds_cuts_extends_and_trims() -> None:
 def test_locations_are_counted_by_segment(repeat: int) -> None:
     locations = array("Q", (in_segment(1, 0, 4, 8) + in_segment(2, 0xFFFF_FFFF) + in_segment(70_000, 5)) * repeat)
     assert segment_counts(locations) == {1: 3 * repeat, 2: repeat, 70_000: repeat}
+
+
+def test_bounds_that_go_back_are_those_of_another_life() -> None:
+    # given a log that began behind a snapshot, and an old entry
+    index = index_of(11, 12, 13)
+    index.trim(3)
+    index.drop_log(31)
+
+    # when it is known to begin before that
+    index.adopt(14, 16)
+
+    # then nothing of the former life is left, and the places of this one are to come
+    assert (index.base, index.last) == (14, 16)
+    assert [index.find(i) for i in (1, 2, 14, 15, 16)] == [0] * 5
