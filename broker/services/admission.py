@@ -20,7 +20,7 @@ MESSAGE_COST = KIB
 REQUEST_COST = 4 * KIB
 """Bytes for which a message, and a send, count beside the content: small ones cost, too."""
 MAX_WINDOWS = 4_096
-_MOMENT = Millis(150)
+_MOMENT = Millis(200)
 """A front door looks again after less."""
 
 _WHAT_NOW = "nothing happened, retry after a pause"

@@ -21,6 +21,10 @@ from broker.edge.grpc.streams import Pause
 from broker.telemetry.metrics import Gauge
 
 EVERY = Millis(100)
+MANY = 10
+"""Calls since the last look after which it is worth another one. With fewer, every AT_EASE-th time will do: a node that
+stands still begins none, but hardly any node stands still that has so little to do."""
+AT_EASE = 20
 _METHOD = "/grpc.health.v1.Health/Check"
 _GIVEN_UP = Millis(5 * SECOND)
 _TURNED_AWAY = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
@@ -56,12 +60,13 @@ class DoorWatch:
                 channel.unary_unary(_METHOD, request_serializer=health_pb2.HealthCheckRequest.SerializeToString)
                 for channel in channels
             ]
-            seen = -1
+            seen, rounds = -MANY, 0
             while True:
                 await self._pause(EVERY)
-                begun = self._begun()
-                if begun != seen:
-                    seen = begun
+                begun, rounds = self._begun(), rounds + 1
+                busy = begun - seen >= MANY or 4 * self._gauge.value > self._target
+                if begun != seen and (busy or rounds >= AT_EASE):
+                    seen, rounds = begun, 0
                     self._gauge.value = await self._look(checks)
         finally:
             for channel in channels:

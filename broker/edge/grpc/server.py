@@ -41,7 +41,7 @@ from broker.telemetry.metrics import Registry
 
 REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
 """Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
-_NOT_BEGUN_SECONDS = 5
+_NOT_BEGUN_SECONDS = 1
 """A call that could not be begun for so long is refused: whoever called may have given it up."""
 QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
 CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]

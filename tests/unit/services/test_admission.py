@@ -80,7 +80,7 @@ def test_while_calls_wait_before_the_node_sends_are_not_even_begun_for_a_moment(
     with pytest.raises(Overloaded, match="calls wait for 400 ms before this node can begin them"):
         admission.check_sends(Millis(NOW + 100))
     admission.enter_receive(waits=False)
-    admission.check_sends(Millis(NOW + 200))
+    admission.check_sends(Millis(NOW + 400))
     assert admission.refused["wait"] == 1
 
 
