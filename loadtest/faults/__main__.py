@@ -30,7 +30,7 @@ from loadtest.faults import matrix, namespaces
 from loadtest.faults.battery import Battery
 from loadtest.faults.catalogue import CONTROLS, FAULTS
 from loadtest.faults.loopback import LoopbackNetwork
-from loadtest.faults.markdown import section_of
+from loadtest.faults.markdown import recorded, section_of
 from loadtest.faults.network import Network, NetworkError
 from loadtest.faults.outcome import Outcome
 from loadtest.faults.page import page_of
@@ -40,6 +40,7 @@ from loadtest.faults.zones import CLIENT_PORT, PEER_PORT
 from loadtest.figures import load_average
 
 INTERRUPTED = 130
+SECTION = "report.md"
 Kind = Literal["auto", "namespaces", "loopback"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -51,6 +52,7 @@ def faults(
     only: Annotated[str, typer.Option(help="Names of faults and workloads, with commas between.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the reports go.", show_default=".broker/faults")] = None,
     network: Annotated[str, typer.Option(help="auto, namespaces or loopback.")] = "auto",
+    record: Annotated[Path | None, typer.Option(help="A page whose last section is to tell of this run.")] = None,
     names: Annotated[bool, typer.Option("--list", help="Show the faults and workloads there are.")] = False,
 ) -> None:
     """Break a cluster in every way known, under every workload, and see what its promises are worth."""
@@ -67,7 +69,11 @@ def faults(
     place = out or Path(".broker/faults")
     place.mkdir(parents=True, exist_ok=True)
     with _alone(console):
-        raise typer.Exit(_run(cells, minutes, place, _networks(network), console))
+        code = _run(cells, minutes, place, _networks(network), console)
+    if record is not None:
+        section = (place / SECTION).read_text(encoding="utf-8")
+        record.write_text(recorded(record.read_text(encoding="utf-8"), section), encoding="utf-8")
+    raise typer.Exit(code)
 
 
 def _run(
@@ -101,7 +107,7 @@ def _run(
 def _write(outcomes: list[Outcome], setting: Setting, place: Path, console: Console) -> None:
     (place / "report.txt").write_text(text_of(outcomes, setting), encoding="utf-8")
     (place / "report.html").write_text(page_of(outcomes, setting), encoding="utf-8")
-    (place / "report.md").write_text(section_of(outcomes, setting), encoding="utf-8")
+    (place / SECTION).write_text(section_of(outcomes, setting), encoding="utf-8")
     (place / "report.json").write_bytes(msgspec.json.encode(outcomes))
     console.print(f"{summary_of(outcomes)}\nreports: {place / 'report.txt'}, {place / 'report.html'}", soft_wrap=True)
 

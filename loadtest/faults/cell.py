@@ -143,6 +143,7 @@ def encoded(history: History) -> bytes:
     """All of it as JSON, for whoever looks into a cell that went wrong."""
     return msgspec.json.encode(
         {
+            "sent": [[*key, at] for key, at in history.sent.items()],
             "stored": history.stored,
             "deliveries": history.deliveries,
             "unsure": sorted(history.unsure),

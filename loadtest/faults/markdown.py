@@ -8,6 +8,15 @@ from loadtest.faults.outcome import Outcome
 from loadtest.faults.report import COLUMNS, Setting, cells_of, errors_of, matrix_rows, remarks_of, summary_of
 
 
+HEADING = "## The last run"
+
+
+def recorded(page: str, section: str) -> str:
+    """The page with the section in the place of the one before, under its heading at the page's end."""
+    before, _, _ = page.partition(HEADING)
+    return f"{before.rstrip()}\n\n{HEADING}\n\n{section}"
+
+
 def section_of(outcomes: Sequence[Outcome], setting: Setting) -> str:
     """In the matrix: the state, and the longest gaps of sends and receives in seconds."""
     workloads, rows = matrix_rows(outcomes)

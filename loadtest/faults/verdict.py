@@ -19,6 +19,8 @@ import msgspec
 from loadtest.faults.history import Delivery, History, Key, Mark
 
 _EXAMPLES = 5
+TOLERANCE_SECONDS = 0.05
+"""By which log time may be behind: nodes tell one another their clocks with messages, which take their time."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -125,16 +127,17 @@ def back_after_delete(history: History) -> list[Key]:
 def too_early(history: History, terms: Terms) -> list[Key]:
     """The broker holds a message for its visibility timeout from an instant between a receive call and its answer, and
     delays it from one between a send call and its answer."""
+    delay, visibility = terms.delay - TOLERANCE_SECONDS, terms.visibility - TOLERANCE_SECONDS
     released: dict[Key, list[float]] = defaultdict(list)
     for key, at in history.given_back:
         released[key].append(at)
     last: dict[Key, Delivery] = {}
-    found = {each.key for each in history.deliveries if each.at < history.sent.get(each.key, 0.0) + terms.delay}
+    found = {each.key for each in history.deliveries if each.at < history.sent.get(each.key, 0.0) + delay}
     for delivery in sorted(history.deliveries, key=lambda each: each.at):
         before = last.get(delivery.key)
         if (
             before is not None
-            and _is_held(before, delivery, terms.visibility)
+            and _is_held(before, delivery, visibility)
             and not any(before.at <= at <= delivery.at for at in released[delivery.key])
         ):
             found.add(delivery.key)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from loadtest.faults.markdown import section_of
+from loadtest.faults.markdown import recorded, section_of
 from loadtest.faults.outcome import STEP_SECONDS, Outcome, State, Timeline, timeline_of, worst_by_cell
 from loadtest.faults.page import page_of
 from loadtest.faults.report import Setting, line_of, remarks_of, summary_of, text_of
@@ -86,6 +86,12 @@ def test_the_section_has_rows_as_wide_as_their_heads_and_says_what_was_not_kept(
     assert len(set(widths[4:])) == 1
     assert "- kill x standard, doubtful: a \\| b" in section
     assert "a &lt;machine>" in section
+
+
+def test_a_page_tells_of_the_last_run_only() -> None:
+    page = recorded("# Faults\n\ntext\n", "first\n")
+    assert page == "# Faults\n\ntext\n\n## The last run\n\nfirst\n"
+    assert recorded(page, "second\n") == "# Faults\n\ntext\n\n## The last run\n\nsecond\n"
 
 
 class Tags(HTMLParser):
