@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from loadtest.faults.outcome import Outcome
 from loadtest.faults.report import COLUMNS, Setting, cells_of, errors_of, matrix_rows, remarks_of, summary_of
 
-
 HEADING = "## The last run"
 
 
