@@ -7,10 +7,12 @@ under measurement.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
 import grpc.aio
 
+from broker.base.errors import Overloaded
 from broker.base.limits import MIB
 from broker.pb.queues.v1 import queues_pb2
 
@@ -34,7 +36,8 @@ def numbered(frame: int, messages: bytes) -> bytes:
 
 
 class FrameSender:
-    """Sends ``frames`` equal frames with at most ``outstanding`` unconfirmed at a time."""
+    """Sends ``frames`` equal frames with at most ``outstanding`` unconfirmed at a time; what an overloaded node refuses
+    goes again."""
 
     def __init__(self, address: str, queue: str, session: bytes, outstanding: int) -> None:
         self._address = address
@@ -43,8 +46,11 @@ class FrameSender:
         ).SerializeToString()
         self._outstanding = outstanding
         self._free = asyncio.Semaphore(0)
+        self._again: deque[int] = deque()
         self.accepted = 0
         """Messages confirmed."""
+        self.refused = 0
+        """Frames that went again."""
 
     async def send(self, messages: bytes, frames: int) -> None:
         """Raises FrameRefused; AioRpcError when the stream breaks."""
@@ -57,6 +63,11 @@ class FrameSender:
             )(self._requests(messages, frames))
             confirmed = 0
             async for response in call:
+                if response.HasField("error") and response.error.code == Overloaded.code:
+                    self.refused += 1
+                    self._again.append(response.frame)
+                    self._free.release()
+                    continue
                 if response.HasField("error"):
                     raise FrameRefused(f"frame {response.frame}: {response.error.code}: {response.error.message}")
                 if response.window:
@@ -71,9 +82,12 @@ class FrameSender:
 
     async def _requests(self, messages: bytes, frames: int) -> AsyncIterator[bytes]:
         yield self._open
-        for frame in range(1, frames + 1):
+        fresh = iter(range(1, frames + 1))
+        while True:
             await self._free.acquire()
-            yield numbered(frame, messages)
+            frame = self._again.popleft() if self._again else next(fresh, None)
+            if frame is not None:
+                yield numbered(frame, messages)
 
 
 def _varint(number: int) -> list[int]:
