@@ -165,8 +165,11 @@ def test_errors(form: Form, queue: str, name: str) -> None:
     form("PurgeQueue", QueueUrl=queue)
     again = form.refused("PurgeQueue", QueueUrl=queue)
     assert (again.code, again.status) == ("AWS.SimpleQueueService.PurgeQueueInProgress", 403)
-    empty = form.refused("SendMessageBatch", QueueUrl=queue)
-    assert empty.status == 400
+    assert form.refused("SendMessageBatch", QueueUrl=queue) == Refusal(
+        "AWS.SimpleQueueService.EmptyBatchRequest",
+        "There should be at least one SendMessageBatchRequestEntry in the request.",
+        400,
+    )
     missing = form.refused("SendMessage", QueueUrl=queue)
     assert missing == Refusal("MissingParameter", "The request must contain the parameter MessageBody.", 400)
     unknown = form.refused("Fly", QueueUrl=queue)

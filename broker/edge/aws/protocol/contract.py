@@ -27,7 +27,8 @@ class Codec(NamedTuple):
 
 
 def missing(member: str) -> AwsError:
-    return AwsError("MissingParameter", f"The request must contain the parameter {member}.")
+    message = f"The request must contain the parameter {member}."
+    return AwsError("MissingRequiredParameterException", message, query_code="MissingParameter")
 
 
 def malformed(message: str, query: bool = False) -> AwsError:
