@@ -60,9 +60,13 @@ def test_errors_are_read_by_botocore_under_the_code_of_old() -> None:
 @pytest.mark.parametrize(
     ("body", "code", "said"),
     [
-        (b"", "MissingParameter", "The request must contain the parameter QueueUrl."),
-        (b'{"QueueUrl": "q"}', "MissingParameter", "The request must contain the parameter MessageBody."),
-        (b'{"QueueUrl": null, "MessageBody": "x"}', "MissingParameter", "parameter QueueUrl"),
+        (b"", "MissingRequiredParameterException", "The request must contain the parameter QueueUrl."),
+        (
+            b'{"QueueUrl": "q"}',
+            "MissingRequiredParameterException",
+            "The request must contain the parameter MessageBody.",
+        ),
+        (b'{"QueueUrl": null, "MessageBody": "x"}', "MissingRequiredParameterException", "parameter QueueUrl"),
         (b"{", "SerializationException", "not valid JSON"),
         (b'"\xff"', "SerializationException", "not valid JSON"),
         (b"[]", "SerializationException", "Start of list found where not expected"),
@@ -75,7 +79,7 @@ def test_errors_are_read_by_botocore_under_the_code_of_old() -> None:
         (b'{"DelaySeconds": false}', "SerializationException", "FALSE_VALUE cannot be converted to Integer"),
         (b'{"DelaySeconds": 2147483648}', "SerializationException", "2147483648 is out of range for Integer"),
         (b'{"MessageAttributes": []}', "SerializationException", "Start of list found where not expected"),
-        (b'{"MessageAttributes": {"a": {}}}', "MissingParameter", "parameter DataType"),
+        (b'{"MessageAttributes": {"a": {}}}', "MissingRequiredParameterException", "parameter DataType"),
         (b'{"MessageAttributes": {"a": {"BinaryValue": "!"}}}', "SerializationException", "not valid base64"),
     ],
 )

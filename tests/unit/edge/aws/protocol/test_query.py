@@ -92,15 +92,15 @@ def test_a_list_that_was_not_sent_is_empty_where_there_must_be_one() -> None:
 @pytest.mark.parametrize(
     ("sent", "code", "said"),
     [
-        ("QueueUrl=q", "MissingParameter", "The request must contain the parameter MessageBody."),
+        ("QueueUrl=q", "MissingRequiredParameterException", "The request must contain the parameter MessageBody."),
         ("QueueUrl=q&MessageBody=x&DelaySeconds=soon", "MalformedInput", "'soon' is not a valid integer"),
         ("QueueUrl=q&MessageBody=x&DelaySeconds=", "MalformedInput", "is not a valid integer"),
         ("QueueUrl=q&MessageBody=x&DelaySeconds=" + "9" * 5_000, "MalformedInput", "is not a valid integer"),
         ("QueueUrl=q&MessageBody=x&MessageAttribute.one.Name=x", "MalformedInput", "'one' stands where a number"),
-        ("QueueUrl=q&MessageBody=x&MessageAttribute.1.Name=x", "MissingParameter", "parameter Value"),
+        ("QueueUrl=q&MessageBody=x&MessageAttribute.1.Name=x", "MissingRequiredParameterException", "parameter Value"),
         (
             "QueueUrl=q&MessageBody=x&MessageAttribute.1.Name=x&MessageAttribute.1.Value.StringValue=x",
-            "MissingParameter",
+            "MissingRequiredParameterException",
             "parameter DataType",
         ),
         (
