@@ -104,6 +104,9 @@ def next_step(group: Group, topology: TopologyAnswer, reality: Reality) -> Step:
         return Wait(group.id, "the group has no leader that answers", stuck=True)
     if standing.joint:
         return Wait(group.id, "its voters are changing")
+    # A leader does not know of what a member has lost since it confirmed it.
+    holding = {node for node, held in reality.holds.items() if group.id in held}
+    standing = msgspec.structs.replace(standing, ready=standing.ready & holding)
     change = group.change
     if change is None:
         raise ValueError(f"group {group.id} is not changing")

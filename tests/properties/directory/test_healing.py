@@ -294,3 +294,13 @@ def test_a_group_is_not_founded_again_beside_what_is_left_of_it() -> None:
     group = commands.Group(THREE, (A,), A, forming=True)
     left = reality_of(None, a=False, b=True, c=False)
     assert isinstance(healing.next_step(group, NODES, left), healing.Wait)
+
+
+def test_who_has_lost_its_replica_is_not_there_whatever_its_leader_believes() -> None:
+    """Leadership was to be handed to it, again and again."""
+    group = commands.Group(THREE, (A, B), B, commands.Change(B, C, "asked for"))
+    standing = healing.Standing(B, (A, B), (C,), frozenset((A, B, C)))
+    lost = reality_of(standing, a=False, b=True, c=True)
+    assert isinstance(healing.next_step(group, NODES, lost), healing.Wait)
+    held = reality_of(standing, a=True, b=True, c=True)
+    assert healing.next_step(group, NODES, held) == healing.HandOver(THREE, B, A)
