@@ -50,7 +50,7 @@ class Drive:
         self._store = Store(disk, self._settings, node=NodeId(self._name), cluster=CLUSTER, keep_damaged=True)
         self._world.counts["directory set aside"] += len(self._store.set_aside)
         for group, findings in self._store.damaged.items():
-            self._world.counts["damage found at start"] += 1
+            self._world.counts["damage found"] += 1
             self._world.note(self._name, "has damage in group", group, findings[0])
         return self._store
 

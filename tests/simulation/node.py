@@ -333,7 +333,7 @@ class SimulatedNode:
         for answer in turn.answers:
             self._answer(answer)
         for group, error in turn.damage:
-            self._world.counts["damage found at work"] += 1
+            self._world.counts["damage found"] += 1
             self._world.note(self.name, "finds damage in group", group, error)
         for group, change in turn.role_changes:
             self._role_changed(group, change.role, change.term, change.leader)
