@@ -1,8 +1,7 @@
 """What this node's disk can be asked for: judged once a second, told in log and status, and acted upon.
 
 The verdicts on speed and room are those of disk_watch and disk_room. A disk that is slow, nearly full or stuck does not
-lead if another can; one that is nearly full takes no more messages; what is damaged is named. Holds no clock and does
-no I/O but asking the disk for its room.
+lead if another can; one that is nearly full takes no more messages; what is damaged is named. Holds no clock.
 """
 
 from __future__ import annotations
@@ -32,6 +31,13 @@ MICROSECONDS = 1_000
 class DiskSettings(msgspec.Struct, frozen=True):
     reserve: ReserveSettings = ReserveSettings()
     watch: DiskWatchSettings = DiskWatchSettings()
+
+
+class Room(msgspec.Struct, frozen=True):
+    """Bytes."""
+
+    free: int
+    total: int
 
 
 class DiskDuty:
@@ -102,19 +108,25 @@ class DiskDuty:
             self._tell_damage()
 
     def look(self, now: Millis) -> None:
-        """To be called about once a second. Raises Unavailable when the data directory is not there any more: what is
-        written goes into files that nobody will find again."""
+        """To be called about once a second. Asks nothing of the disk, which may hang."""
+        if self._watch.judge(now):
+            self._tell_speed()
+        self._tell_damage()
+
+    def measure(self) -> Room:
+        """Blocking. Raises Unavailable when the data directory is not there any more: what is written goes into files
+        that nobody will find again."""
         disk = self._store.disk
         if layout.MANIFEST not in disk.names(""):
             raise Unavailable(
                 f"{layout.MANIFEST} is missing: the data directory was removed, emptied or unmounted under the running "
                 "node; give it back, or let the node begin with an empty one"
             )
-        if self._room.judge(disk.free_bytes(), disk.total_bytes()):
+        return Room(disk.free_bytes(), disk.total_bytes())
+
+    def measured(self, room: Room) -> None:
+        if self._room.judge(room.free, room.total):
             self._tell_room()
-        if self._watch.judge(now):
-            self._tell_speed()
-        self._tell_damage()
 
     # --- telling
 

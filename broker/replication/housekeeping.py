@@ -69,6 +69,7 @@ class Housekeeping:
     def start(self) -> None:
         self._scope.start(self._compact(), name="compaction")
         self._scope.start(self._look_after_disk(), name="disk")
+        self._scope.start(self._measure(), name="room on the disk")
 
     def prepare_spare(self) -> None:
         """If one is wanted."""
@@ -105,15 +106,21 @@ class Housekeeping:
 
     async def _look_after_disk(self) -> None:
         while True:
-            try:
-                self._disk.look(self._clock.monotonic())
-            except Unavailable as error:
-                self._fail("the data directory is gone", error)
+            self._disk.look(self._clock.monotonic())
             self._store.prove()
             self._host.soon()
             peers = sorted(self._host.connected())
             answers = await asyncio.gather(*(self._is_full(peer) for peer in peers))
             self._disk.full_peers = frozenset(peer for peer, full in zip(peers, answers, strict=True) if full)
+            await asyncio.sleep(LOOK_EVERY / 1000)
+
+    async def _measure(self) -> None:
+        """Beside the loop: a disk that hangs answers this as little as anything else."""
+        while True:
+            try:
+                self._disk.measured(await asyncio.get_running_loop().run_in_executor(None, self._disk.measure))
+            except Unavailable as error:
+                self._fail("the data directory is gone", error)
             await asyncio.sleep(LOOK_EVERY / 1000)
 
     async def _is_full(self, peer: NodeId) -> bool:

@@ -57,7 +57,7 @@ def test_a_disk_at_its_reserve_refuses_messages_until_there_is_room(disk: FakeDi
     duty, trouble = duty_on(disk)
     duty.expect_room(GROUP, VOTERS)
     fill(disk, free=49_000)
-    duty.look(Millis(1_000))
+    duty.measured(duty.measure())
 
     # then it is told, messages are refused, and others lead
     assert trouble.names == (FULL,)
@@ -67,7 +67,7 @@ def test_a_disk_at_its_reserve_refuses_messages_until_there_is_room(disk: FakeDi
 
     # when there is room again
     disk.delete("filler")
-    duty.look(Millis(2_000))
+    duty.measured(duty.measure())
 
     # then all that is over
     duty.expect_room(GROUP, VOTERS)
@@ -171,4 +171,4 @@ def test_a_directory_that_vanished_under_the_node_is_found(disk: FakeDisk) -> No
 
     # then
     with pytest.raises(Unavailable, match="removed, emptied or unmounted under the running node"):
-        duty.look(Millis(0))
+        duty.measure()

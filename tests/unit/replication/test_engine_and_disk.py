@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -91,12 +92,12 @@ def _machine(_: object) -> ReplicatedMachine:
 
 
 async def until(holds: Any) -> None:
-    """A few rounds of the loop, for turns, commits and retries."""
-    for _ in range(500):
-        if holds():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it did not come about")
+    """Rounds of the loop, for turns, commits and retries, and for a thread to answer."""
+    async with asyncio.timeout(20):
+        for _ in count():
+            if holds():
+                return
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -139,7 +140,7 @@ async def test_a_disk_below_its_reserve_takes_no_messages(monkeypatch: pytest.Mo
         node.groups.expect_room(GROUP)
         node.disk.capacity = 1_000_000
         node.disk.create("filler").write_at(bytes(node.disk.free_bytes() - 20_000), 0)
-        node.engine.disk.look(Millis(0))
+        node.engine.disk.measured(node.engine.disk.measure())
 
         # then messages are refused, and what else is to be written is written
         assert node.engine.trouble.names == (FULL,)
