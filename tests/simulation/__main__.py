@@ -20,6 +20,9 @@ from tests.simulation import coverage
 from tests.simulation.run import Outcome, run_seed
 from tests.simulation.world import SECOND
 
+_TABLE_WIDTH = 170
+"""Of the table of what met what: a line that breaks is better than a column that is missing."""
+
 
 def main() -> int:
     arguments = _arguments()
@@ -50,7 +53,7 @@ def main() -> int:
                 failures.append(outcome)
                 _tell_failure(outcome, arguments.seconds, console)
             bar.update(task, advance=1, failed=len(failures))
-    console.print(coverage.table(met))
+    Console(width=max(console.width, _TABLE_WIDTH)).print(coverage.table(met))
     never = coverage.unmet(met)
     if never:
         console.print(f"never met: {', '.join(never)}", style="yellow")
