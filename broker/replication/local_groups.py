@@ -20,6 +20,7 @@ from broker.replication.captures import CapturedPart
 from broker.replication.engine import Engine
 from broker.replication.groups import CallHandler, GroupStatus, ReplicaStatus
 from broker.replication.replica import Replica
+from broker.storage.damage import Damaged
 from broker.storage.store import Store
 from broker.telemetry.metrics import Histogram, Registry
 
@@ -141,7 +142,11 @@ class LocalGroups:
             raise BackupExpired(
                 f"{self.me} has not captured group {group} for this backup, or does not keep it any more"
             )
-        return await self._engine.snapshots.read(capture, part)
+        try:
+            return await self._engine.snapshots.read(capture, part)
+        except Damaged as error:
+            self._engine.damage_found(group, error)
+            raise
 
     def keep_captured(self, backup: bytes, groups: Collection[GroupId]) -> None:
         now = self._engine.clock.monotonic()

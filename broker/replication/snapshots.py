@@ -23,6 +23,9 @@ _SYNC_EVERY = 1024 * 1024
 _RETRY_SECONDS = 5.0
 """After a snapshot that could not be written, for want of room, say. Beginning one is work for the whole node."""
 
+_RESEND_SECONDS = 1.0
+"""After a transfer that failed, for want of room on the other side, say."""
+
 _REST = 9
 """After each piece that it sends, a transfer rests so many times as long as the piece took to make: who catches up can
 wait, clients cannot. On a busy machine making one takes longer, and so does the rest."""
@@ -133,6 +136,7 @@ class Snapshots:
             self._host.damage_found(job.group, error)
         except (BrokerError, OSError) as error:
             _log.warning("snapshot not sent", group=job.group, peer=job.peer, reason=str(error))
+            await asyncio.sleep(_RESEND_SECONDS)
         self.sent += ok
         self._host.handle(inputs.TransferEnded(job.group, job.peer, ok))
 
