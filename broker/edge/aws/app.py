@@ -14,9 +14,9 @@ from broker.edge.aws import errors
 from broker.edge.aws.accounts import Accounts, Defaults
 from broker.edge.aws.contract import AwsError, Context, Service
 from broker.edge.aws.health import HealthPages
-from broker.edge.aws.protocol import form, json10, query
+from broker.edge.aws.protocol import form
 from broker.edge.aws.protocol.contract import Document
-from broker.edge.aws.request import Credentials, Request
+from broker.edge.aws.request import Credential, Credentials, Request
 from broker.edge.aws.routing import TARGET, Route, Router
 from broker.telemetry import logs
 from broker.telemetry.metrics import Counter, Histogram, Registry
@@ -64,16 +64,17 @@ class App:
         """Never raises, but for being cancelled: whatever goes wrong is an answer."""
         if request.method != "POST" and (page := self._health.answer(request)) is not None:
             return page
-        started = microseconds()
-        request_id = self._request_ids.next()
+        started, request_id = microseconds(), self._request_ids.next()
         route: Route | None = None
         outcome = OK
         try:
-            route, context, content = self._understand(request, request_id)
-            members = route.codec.parse(content)
+            fields = _fields(request)
+            credential = self._credentials.of(request, fields)
+            route = self._router.find(request, fields, credential)
+            context = self._context(request, fields, credential, route, request_id)
+            members = route.codec.parse(_content(request, fields, route, context))
             output = await route.run(context, members)
-            body = route.codec.write(output, request_id)
-            document = json10.answer(body) if route.protocol == "json" else query.answer(body)
+            document = Document(200, route.codec.headers, route.codec.write(output, request_id))
         except Exception as error:  # every failure ends here, as an answer that the caller can read
             failure = self._expected(error, request, request_id)
             outcome = failure.query_code
@@ -81,25 +82,13 @@ class App:
         self._measured.note(route, outcome, microseconds() - started)
         return Document(document.status, (*document.headers, (REQUEST_ID, request_id.encode())), document.body)
 
-    def _understand(self, request: Request, request_id: str) -> tuple[Route, Context, Any]:
-        """The operation, what it is to know, and what its codec reads. Raises AwsError."""
-        target = request.headers.get(TARGET)
-        fields = form.decode(request.query)
-        if target is None and request.body:
-            fields = {**fields, **form.decode(request.body)}
-        credential = self._credentials.of(request, fields)
-        content: Any = request.body
-        if target is not None:
-            route = self._router.by_target(target)
-        else:
-            route, content = self._router.by_action(request, fields, credential), fields
+    def _context(
+        self, request: Request, fields: form.Fields, credential: Credential | None, route: Route, request_id: str
+    ) -> Context:
         host = request.header(b"host")
         caller = self._accounts.caller(credential, fields.get("AWSAccessKeyId", ""), host)
         base_url = self._public_url or f"{request.scheme}://{host}"
-        if target is None and route.takes_queue_url and request.path != "/":
-            fields.setdefault("QueueUrl", base_url + request.path)
-        deadline = Millis(self._clock.monotonic() + TIMEOUT)
-        return route, Context(caller, base_url, deadline, route.protocol, request_id), content
+        return Context(caller, base_url, Millis(self._clock.monotonic() + TIMEOUT), route.protocol, request_id)
 
     def _expected(self, error: Exception, request: Request, request_id: str) -> AwsError:
         if isinstance(error, AwsError):
@@ -109,6 +98,23 @@ class App:
         target = request.header(TARGET) or request.path
         _log.failure("a request to an AWS service failed", error, request=request_id, target=target[:200])
         return errors.internal()
+
+
+def _fields(request: Request) -> form.Fields:
+    """Of the URL, and of the form that the query protocol sends. Raises AwsError."""
+    fields = form.decode(request.query)
+    if request.body and TARGET not in request.headers:
+        fields = {**fields, **form.decode(request.body)}
+    return fields
+
+
+def _content(request: Request, fields: form.Fields, route: Route, context: Context) -> Any:
+    """What the codec reads. In the query protocol the path may name the queue: old SDKs call a queue under its URL."""
+    if route.protocol == "json":
+        return request.body
+    if route.takes_queue_url and request.path != "/":
+        fields.setdefault("QueueUrl", context.base_url + request.path)
+    return fields
 
 
 class _RequestIds:

@@ -7,11 +7,11 @@ operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
 
 from broker.edge.aws import errors
-from broker.edge.aws.contract import Operation, Service
+from broker.edge.aws.contract import AwsError, Operation, Service
 from broker.edge.aws.models import ServiceModel, load
 from broker.edge.aws.protocol import form, json10, query
 from broker.edge.aws.protocol.contract import Codec, Document
@@ -33,41 +33,26 @@ class Route(NamedTuple):
 
 
 class Router:
-    """``fields``: of the form and the URL, None for a request in JSON."""
+    """``fields``: of form and URL."""
 
-    def __init__(self, services: Iterable[Service], load_model: Callable[..., ServiceModel] = load) -> None:
+    def __init__(self, services: Iterable[Service]) -> None:
         self._models: dict[str, ServiceModel] = {}
         self._targets: dict[bytes, Route] = {}
         self._actions: dict[tuple[str, str], Route] = {}
         self._services_by_action: dict[str, list[ServiceModel]] = {}
         for service in services:
-            self._add(service, load_model(service.name, QUERY_NAMES.get(service.name)))
+            self._add(service, load(service.name, QUERY_NAMES.get(service.name)))
 
     @property
     def services(self) -> tuple[str, ...]:
         return tuple(self._models)
 
-    def by_target(self, target: bytes) -> Route:
+    def find(self, request: Request, fields: form.Fields, credential: Credential | None) -> Route:
         """Raises AwsError."""
-        route = self._targets.get(target)
-        if route is None:
-            name = target[:200].decode("latin-1")
-            raise errors.unknown_operation(f"The operation {name!r} is not known here")
-        return route
+        target = request.headers.get(TARGET)
+        return self._by_action(request, fields, credential) if target is None else self._by_target(target)
 
-    def by_action(self, request: Request, fields: form.Fields, credential: Credential | None) -> Route:
-        """Raises AwsError."""
-        action = fields.get("Action")
-        if not action:
-            raise errors.unknown_operation()
-        version = fields.get("Version", "")
-        model = self._service(request, action, version, credential)
-        route = None if model is None else self._actions.get((model.name, action))
-        if route is None:
-            raise errors.invalid_action(action[:200], version[:40] or (model.version if model else "unknown"))
-        return route
-
-    def error(self, request: Request, route: Route | None, failure: Any, request_id: str) -> Document:
+    def error(self, request: Request, route: Route | None, failure: AwsError, request_id: str) -> Document:
         """In the protocol of the request, as far as that is known."""
         if route is None:
             target = request.headers.get(TARGET)
@@ -78,6 +63,24 @@ class Router:
         if route.protocol == "json":
             return json10.error(failure, model.name, query_compatible=model.name in QUERY_NAMES)
         return query.error(failure, model.namespace, request_id)
+
+    def _by_target(self, target: bytes) -> Route:
+        route = self._targets.get(target)
+        if route is None:
+            name = target[:200].decode("latin-1")
+            raise errors.unknown_operation(f"The operation {name!r} is not known here")
+        return route
+
+    def _by_action(self, request: Request, fields: form.Fields, credential: Credential | None) -> Route:
+        action = fields.get("Action")
+        if not action:
+            raise errors.unknown_operation()
+        version = fields.get("Version", "")
+        model = self._service(request, action, version, credential)
+        route = None if model is None else self._actions.get((model.name, action))
+        if route is None:
+            raise errors.invalid_action(action[:200], version[:40] or (model.version if model else "unknown"))
+        return route
 
     def _add(self, service: Service, model: ServiceModel) -> None:
         self._models[model.name] = model

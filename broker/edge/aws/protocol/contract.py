@@ -24,6 +24,8 @@ class Codec(NamedTuple):
     parse: Callable[[Any], dict[str, Any]]
     write: Callable[[dict[str, Any], str], bytes]
     """Of the output and the request id."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Of an answer, whatever it says."""
 
 
 def missing(member: str) -> AwsError:

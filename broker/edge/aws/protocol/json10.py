@@ -43,11 +43,7 @@ def codec(operation: OperationModel) -> Codec:
     def write(output: dict[str, Any], _request_id: str) -> bytes:
         return b"" if operation.output is None else _encode(output)
 
-    return Codec(parse, write)
-
-
-def answer(body: bytes) -> Document:
-    return Document(200, _HEADERS, body)
+    return Codec(parse, write, _HEADERS)
 
 
 def error(failure: AwsError, service: str, query_compatible: bool) -> Document:

@@ -44,11 +44,7 @@ def codec(operation: OperationModel, namespace: str) -> Codec:
         parts += ("<ResponseMetadata><RequestId>", request_id, tail)
         return "".join(parts).encode()
 
-    return Codec(parse, write)
-
-
-def answer(body: bytes) -> Document:
-    return Document(200, _HEADERS, body)
+    return Codec(parse, write, _HEADERS)
 
 
 def error(failure: AwsError, namespace: str, request_id: str) -> Document:
