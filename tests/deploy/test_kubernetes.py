@@ -18,6 +18,7 @@ from broker.node.settings import load
 OVERLAY = Path(__file__).resolve().parents[2] / "deploy/kubernetes/overlays/three-zones"
 KUBECTL = shutil.which("kubectl")
 Manifest = dict[str, Any]
+KINDS = ("client", "peer", "admin", "aws")
 
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed: manifests cannot be rendered")
 
@@ -144,7 +145,7 @@ def test_a_pod_that_was_added_joins_under_its_own_address(
 def test_ports_of_settings_pods_and_services_agree(
     manifests: list[Manifest], pods: list[Manifest], settings: dict[str, Any]
 ) -> None:
-    listening = {kind: int(settings[f"{kind}_listen"].rpartition(":")[2]) for kind in ("client", "peer", "admin")}
+    listening = {kind: int(settings[f"{kind}_listen"].rpartition(":")[2]) for kind in KINDS}
     for pod in pods:
         assert {port["name"]: port["containerPort"] for port in pod["containers"][0]["ports"]} == listening
     for service in _of_kind(manifests, "Service"):
