@@ -128,6 +128,25 @@ async def test_a_long_poll_ends_with_the_message_it_waited_for() -> None:
     assert [message["Body"] for message in await poll] == ["x"]
 
 
+async def test_a_send_wakes_exactly_those_who_can_be_served_first_come_first_served() -> None:
+    sqs = await started()
+    url = await sqs.create()
+    polls = []
+    for number in range(1, 6):
+        polls.append(asyncio.ensure_future(sqs.receive(url, WaitTimeSeconds=20)))
+        await sqs.cluster.polls(number)
+
+    await sqs("SendMessageBatch", QueueUrl=url, Entries=[{"Id": body, "MessageBody": body} for body in ("a", "b")])
+    served = await asyncio.gather(*polls[:2])
+
+    assert sorted(message["Body"] for messages in served for message in messages) == ["a", "b"]
+    assert [poll.done() for poll in polls] == [True, True, False, False, False]
+    assert sqs.cluster.waiting == 3
+    for poll in polls[2:]:
+        poll.cancel()
+    await asyncio.gather(*polls[2:], return_exceptions=True)
+
+
 @pytest.mark.parametrize("given", [{"WaitTimeSeconds": 3}, {}])
 async def test_a_long_poll_ends_empty_after_its_own_wait_or_that_of_the_queue(given: dict[str, int]) -> None:
     sqs = await started()
