@@ -15,8 +15,8 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with nodes(tmp_path_factory.mktemp("node"), 1) as endpoints:
-        yield endpoints[0]
+    with nodes(tmp_path_factory.mktemp("node"), 1) as started:
+        yield started[0].endpoint
 
 
 @pytest.fixture(scope="session")

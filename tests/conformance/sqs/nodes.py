@@ -36,9 +36,14 @@ class Refusal(NamedTuple):
     shape: str = ""
 
 
+class Node(NamedTuple):
+    endpoint: str
+    process: BrokerProcess
+
+
 @contextmanager
-def nodes(folder: Path, count: int) -> Iterator[list[str]]:
-    """The endpoints of a cluster of so many nodes, in as many zones."""
+def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
+    """A cluster of so many nodes, in as many zones."""
     ports = iter(_free_ports(4 * count))
     peers = tuple(
         PeerSettings(f"{zone}-0", zone, *(f"{HOST}:{next(ports)}" for _ in range(3))) for zone in "abc"[:count]
@@ -65,7 +70,7 @@ def nodes(folder: Path, count: int) -> Iterator[list[str]]:
             process.start()
         for process in processes:
             asyncio.run(wait_ready(process))
-        yield [f"http://{process.settings.aws_listen}" for process in processes]
+        yield [Node(f"http://{process.settings.aws_listen}", process) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -74,8 +79,11 @@ def nodes(folder: Path, count: int) -> Iterator[list[str]]:
 
 
 @contextmanager
-def client(endpoint: str, region: str = REGION, access_key: str = "test", **config: Any) -> Iterator[Any]:
-    settings = Config(retries={"total_max_attempts": 1}, **config)
+def client(
+    endpoint: str, region: str = REGION, access_key: str = "test", retries: bool = False, **config: Any
+) -> Iterator[Any]:
+    """``retries``: as often as boto3 does by itself."""
+    settings = Config(**config) if retries else Config(retries={"total_max_attempts": 1}, **config)
     made = boto3.client(
         "sqs",
         region_name=region,

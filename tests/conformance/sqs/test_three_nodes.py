@@ -8,17 +8,22 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.sqs.nodes import client, nodes
+from tests.conformance.sqs.nodes import Node, client, nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 
 @pytest.fixture(scope="module")
-def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    with nodes(tmp_path_factory.mktemp("nodes"), 3) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def clients(cluster: list[Node]) -> Iterator[list[Any]]:
     """One for each node."""
     with ExitStack() as stack:
-        endpoints = stack.enter_context(nodes(tmp_path_factory.mktemp("nodes"), 3))
-        yield [stack.enter_context(client(endpoint)) for endpoint in endpoints]
+        yield [stack.enter_context(client(node.endpoint)) for node in cluster]
 
 
 def test_a_message_sent_through_one_node_is_received_deleted_and_counted_through_others(clients: list[Any]) -> None:
@@ -59,3 +64,20 @@ def test_fifo_queues_of_high_throughput_keep_order_by_group(clients: list[Any]) 
             received.setdefault(message["Attributes"]["MessageGroupId"], []).append(int(message["Body"]))
             clients[0].delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert received == {f"g{group}": [group, group + 4, group + 8] for group in range(4)}
+
+
+def test_a_client_of_another_node_sees_no_error_when_one_is_killed(cluster: list[Node]) -> None:
+    """The last test here: afterwards there are two nodes."""
+    with client(cluster[0].endpoint, retries=True) as sqs:
+        urls = [sqs.create_queue(QueueName=f"killed-{number}")["QueueUrl"] for number in range(6)]
+        sent = []
+        for number in range(120):
+            if number == 30:
+                cluster[1].process.kill()  # which leads some of the six
+            answer = sqs.send_message(QueueUrl=urls[number % 6], MessageBody=str(number))
+            sent.append(answer["MessageId"])
+        received = set()
+        for url in urls:
+            while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+                received |= {message["MessageId"] for message in messages}
+    assert received == set(sent)
