@@ -123,10 +123,7 @@ class Verifier:
 def canonical_request(request: Request, signature: Signature, payload_hash: str) -> str:
     lines = [request.method, _canonical_path(request.path, signature.credential.service)]
     lines.append(_canonical_query(request.query, presigned=signature.expires is not None))
-    lines += [
-        f"{name}:{_SPACES.sub(' ', request.header(name.encode('latin-1')).strip())}"
-        for name in signature.signed_headers
-    ]
+    lines += [f"{name}:{_trimmed(request.header(name.encode('latin-1')))}" for name in signature.signed_headers]
     return "\n".join((*lines, "", ";".join(signature.signed_headers), payload_hash))
 
 
@@ -209,7 +206,11 @@ def _check_time(signature: Signature, now: WallMillis) -> None:
 
 def _instant(stamp: str) -> int:
     try:
-        return int(datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * SECOND
+        date = (int(stamp[:4]), int(stamp[4:6]), int(stamp[6:8]))
+        return (
+            int(datetime(*date, int(stamp[9:11]), int(stamp[11:13]), int(stamp[13:15]), tzinfo=UTC).timestamp())
+            * SECOND
+        )
     except ValueError:
         raise _incomplete(f"Date must be in ISO-8601 'basic format'. Got '{stamp}'.") from None
 
@@ -235,6 +236,8 @@ def _sign(key: bytes, signature: Signature, canonical: str) -> str:
 
 def _canonical_path(path: str, service: str) -> str:
     """Percent-encoded once more than it came, without dot segments; S3's keys are taken as they are."""
+    if path == "/":
+        return path
     if service == "s3":
         return quote(unquote_to_bytes(path), safe="/~") or "/"
     kept: list[str] = []
@@ -255,6 +258,11 @@ def _canonical_query(query: bytes, presigned: bool) -> str:
             continue
         pairs.append((_encode(name), _encode(value)))
     return "&".join(f"{name}={value}" for name, value in sorted(pairs))
+
+
+def _trimmed(value: str) -> str:
+    value = value.strip()
+    return _SPACES.sub(" ", value) if "  " in value else value
 
 
 def _encode(raw: bytes) -> str:
