@@ -8,8 +8,9 @@ LINES ?= 200000
 EXAMPLES ?= 2000
 MINUTES ?= 30
 ONLY ?=
+CLIENTS := build/clients
 
-.PHONY: help run test lint types sim demo bench faults overload connections fuzz proto clean
+.PHONY: help run test test-clients test-js lint types sim demo bench faults overload connections fuzz proto clean
 
 help: ## Show what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,6 +28,23 @@ run: $(READY) ## Start a three-zone cluster on this machine
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n auto
+
+test-clients: $(READY) $(CLIENTS)/celery $(CLIENTS)/dramatiq $(CLIENTS)/awscli ## Run Celery, dramatiq and aws-cli against a real node
+	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k 'not javascript'
+
+test-js: $(READY) $(CLIENTS)/js ## Run sqs-consumer against a real node; needs Node.js and npm
+	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k javascript
+
+$(CLIENTS)/js:
+	@mkdir -p $@ && npm install --silent --no-fund --no-audit --prefix $@ sqs-consumer @aws-sdk/client-sqs || { rm -rf $@; exit 1; }
+
+$(CLIENTS)/celery: CLIENT = celery[sqs]
+$(CLIENTS)/dramatiq: CLIENT = dramatiq_sqs
+$(CLIENTS)/awscli: CLIENT = awscli
+$(CLIENTS)/%:
+	@echo "Setting up $(CLIENT) (once) ..."
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip install --quiet --disable-pip-version-check '$(CLIENT)' || { rm -rf $@; exit 1; }
 
 lint: $(READY) ## Check style and the import contracts
 	$(BIN)/ruff check .
