@@ -22,6 +22,7 @@ _log = logs.get(__name__)
 
 _PIPELINED = 16
 """Requests that have arrived and wait for their turn; beyond it the connection is not read."""
+_IN_A_ROW = 16
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -235,10 +236,14 @@ class Http1(asyncio.Protocol):
     # Answering
 
     async def _serve(self) -> None:
+        answered = 0
         try:
             while self._is_open():
                 if self._whole:
                     await self._answer(self._whole.popleft())
+                    answered += 1
+                    if answered % _IN_A_ROW == 0:
+                        await asyncio.sleep(0)  # answers that had nothing to wait for: others have their turn
                 else:
                     await self._rest()
         except asyncio.CancelledError:

@@ -75,7 +75,12 @@ class AwsServer:
         scheme = "http" if context is None else "https"
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Newcomer(self._door, scheme), host, port, ssl=context, backlog=_BACKLOG
+            lambda: _Newcomer(self._door, scheme),
+            host,
+            port,
+            ssl=context,
+            ssl_handshake_timeout=None if context is None else self._settings.limits.head / SECOND,
+            backlog=_BACKLOG,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         self._scope.start(self._sweep(), name="sweep")

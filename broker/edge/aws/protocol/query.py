@@ -19,7 +19,9 @@ from broker.edge.aws.protocol.form import Fields, Node, grow
 CONTENT_TYPE = b"text/xml"
 _HEADERS = ((b"content-type", CONTENT_TYPE),)
 _DECLARATION = '<?xml version="1.0"?>'
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
+_UNSAYABLE = [chr(code) for code in range(32) if chr(code) not in "\t\n\r"] + ["\ufffe", "\uffff"]
+"""XML has no way to write these: clients of other protocols may have sent them."""
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;", **dict.fromkeys(_UNSAYABLE, "\ufffd")})
 
 Read = Callable[[Node], Any]
 Write = Callable[[Any, str, list[str]], None]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
@@ -29,10 +31,12 @@ async def echo(request: Request) -> Document:
 
 
 @asynccontextmanager
-async def serving(answer: Answer = echo, limits: Limits | None = None) -> AsyncIterator[AwsServer]:
+async def serving(
+    answer: Answer = echo, limits: Limits | None = None, certificate: Path | None = None, key: Path | None = None
+) -> AsyncIterator[AwsServer]:
     failures: list[BaseException] = []
     async with TaskScope("test", lambda _name, error: failures.append(error)) as scope:
-        settings = AwsServerSettings("127.0.0.1:0", limits=limits or Limits())
+        settings = AwsServerSettings("127.0.0.1:0", certificate, key, limits or Limits())
         server = AwsServer(settings, answer, SystemClock(), scope, Registry(), pause)
         await server.start()
         try:
@@ -73,8 +77,8 @@ class Wire:
 
 
 @asynccontextmanager
-async def connected(server: AwsServer) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+async def connected(server: AwsServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=tls)
     try:
         yield Wire(reader, writer)
     finally:

@@ -48,6 +48,24 @@ async def test_pipelined_requests_are_answered_in_their_order() -> None:
         assert [(await wire.response())[2] for _ in range(50)] == [str(n).encode() for n in range(50)]
 
 
+async def test_a_client_that_asks_without_end_leaves_others_their_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with serving() as server, connected(server) as wire:
+        counting = asyncio.create_task(count())
+        wire.send(b"GET / HTTP/1.1\r\n\r\n" * 1_600)
+        for _ in range(1_600):
+            await wire.response()
+        counting.cancel()
+    assert turns >= 100
+
+
 async def test_a_chunked_body_is_put_together() -> None:
     async with serving() as server, connected(server) as wire:
         wire.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n")

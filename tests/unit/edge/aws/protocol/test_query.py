@@ -65,6 +65,13 @@ def test_errors_are_read_by_botocore_with_code_message_and_request() -> None:
     assert read["ResponseMetadata"]["RequestId"] == "the-request"
 
 
+def test_what_xml_cannot_say_is_replaced() -> None:
+    body = codec("sqs", "GetQueueUrl").write({"QueueUrl": "a\x00\x1b\uffffb\t\n\r"}, "")
+    shape = theirs("sqs", "query").operation_model("GetQueueUrl").output_shape
+    read = create_parser("query").parse({"status_code": 200, "headers": {}, "body": body}, shape)
+    assert read["QueueUrl"] == "a\ufffd\ufffd\ufffdb\t\n\r"
+
+
 def test_the_documented_form_of_attributes_is_read() -> None:
     sent = (
         "Action=SendMessage&QueueUrl=http%3A%2F%2Fhere%2F0%2Fq&MessageBody=a+b%2Bc"
