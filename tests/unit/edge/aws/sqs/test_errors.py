@@ -41,10 +41,9 @@ def test_errors_have_their_codes(error: BrokerError, code: str, query_code: str,
 
 
 def test_every_error_of_the_broker_is_told() -> None:
-    def tree(root: type[BrokerError]) -> list[type[BrokerError]]:
-        return [root, *(each for child in root.__subclasses__() for each in tree(child))]
-
-    for kind in tree(BrokerError):
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BrokerError)]
+    assert len(kinds) > 35
+    for kind in kinds:
         told = to_aws(kind("what and why"), CONTEXT, QUEUE)
         assert told.message
         assert (told.status < 500) is (kind.caller_fault and kind is not errors.Conflict)
