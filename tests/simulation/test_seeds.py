@@ -1,4 +1,4 @@
-"""A few hundred short seeds. ``make sim SEEDS=...`` runs as many as one likes."""
+"""A hundred short seeds. ``make sim SEEDS=...`` runs as many as one likes."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from tests.simulation.rates import MINUTE, Rates
 from tests.simulation.run import Outcome, Plan, run_seed
 from tests.simulation.world import MILLISECOND, SECOND
 
-SEEDS_PER_CHUNK = 14
+SEEDS_PER_CHUNK = 10
 CHUNKS = 10
 DURATION = 8 * SECOND
 
