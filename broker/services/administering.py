@@ -33,7 +33,8 @@ class TellRequest(msgspec.Struct, frozen=True, array_like=True):
 
 class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
     """None: as it is, or the default of a new queue. Times in milliseconds, sizes in bytes. ``no_redrive`` takes the
-    redrive policy away. Of ``tags`` and ``kept`` those named change, and None takes one away."""
+    redrive policy away. Of ``tags`` and ``kept`` those named change, and None takes one away. ``kept_before``: what of
+    ``kept`` must be so still, for who changes what it has read."""
 
     visibility_timeout: Millis | None = None
     delay: Millis | None = None
@@ -49,10 +50,14 @@ class AttributeChanges(msgspec.Struct, frozen=True, array_like=True):
     stripes: int | None = None
     tags: tuple[tuple[str, str | None], ...] | None = None
     kept: tuple[tuple[str, str | None], ...] | None = None
+    kept_before: tuple[tuple[str, str | None], ...] | None = None
 
     def applied_to(self, attributes: QueueAttributes) -> QueueAttributes:
-        """Raises InvalidArgument when the changes contradict one another."""
+        """Raises InvalidArgument when the changes contradict one another, Conflict when ``kept_before`` is not so."""
         changes = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        for name, value in changes.pop("kept_before", ()):
+            if dict(attributes.kept).get(name) != value:
+                raise Conflict(f"{name} of the queue was changed by another call meanwhile: look again, and retry")
         if changes.pop("no_redrive"):
             if self.redrive is not None:
                 raise InvalidArgument("a redrive policy is to be set and to be taken away: do one of both")
@@ -112,7 +117,7 @@ class Administering:
         """Updates at the same time never undo each other's: one that lost a race begins again.
 
         Raises QueueNotFound, what the attributes together are refused with, what proposing raises, and Conflict when
-        it has lost MAX_DEFEATS races.
+        ``kept_before`` is not so any more, or when it has lost MAX_DEFEATS races.
         """
         request = wanted.request
         for defeats in range(1, MAX_DEFEATS + 1):

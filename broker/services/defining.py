@@ -69,7 +69,8 @@ class Defining:
 
     async def update(self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None) -> None:
         check_queue_name(name)
-        check_queue_attributes(changes.applied_to(QueueAttributes()))
+        alone = msgspec.structs.replace(changes, kept_before=None)  # that is for the leader to compare
+        check_queue_attributes(alone.applied_to(QueueAttributes()))
         target = None
         if changes.redrive is not None:
             target = await self._target(name, changes.redrive, deadline)

@@ -110,7 +110,7 @@ class QueueService:
         self, name: str, changes: AttributeChanges, deadline: Millis, request: RequestId | None = None
     ) -> None:
         """Raises InvalidName, InvalidArgument, QueueNotFound, NotForStandard, RedriveTargetInvalid, RedriveNotAllowed,
-        FixedAttribute."""
+        FixedAttribute, Conflict."""
         await self._routing.admitted(0, self._defining.update(name, changes, deadline, request))
 
     async def delete(self, name: str, deadline: Millis) -> None:

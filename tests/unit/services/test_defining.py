@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from broker.base.errors import (
+    Conflict,
     InvalidArgument,
     NotForStandard,
     QueueExists,
@@ -205,3 +206,14 @@ async def test_more_tags_than_a_queue_may_have_change_nothing() -> None:
         await services.queues.update("orders", many, soon(cluster))
 
     assert (await described(cluster, services, "orders")).attributes.tags == (("team", "a"),)
+
+
+async def test_who_changes_what_was_read_is_told_when_it_is_not_so_any_more() -> None:
+    cluster, services = await with_queue("orders", AttributeChanges(kept=(("Policy", "1"),)))
+    change = AttributeChanges(kept=(("Policy", "2"),), kept_before=(("Policy", "1"),))
+
+    await services.queues.update("orders", change, soon(cluster))
+    with pytest.raises(Conflict, match="Policy of the queue was changed by another call meanwhile"):
+        await services.queues.update("orders", change, soon(cluster))
+
+    assert (await described(cluster, services, "orders")).attributes.kept == (("Policy", "2"),)

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from broker.base.errors import Conflict
 from broker.edge.aws.contract import Context, Operation
 from broker.edge.aws.sqs.errors import invalid_value, missing_parameter, over_limit
 from broker.edge.aws.sqs.names import Names, QueueName
@@ -21,6 +22,7 @@ from broker.services.queues import QueueService
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _MAX_ACTIONS = 7
+MAX_ATTEMPTS = 20
 _ACTIONS = frozenset(
     {
         "*",
@@ -78,11 +80,19 @@ class Permissions:
     async def _change(
         self, context: Context, queue: QueueName, change: Callable[[Document | None], Document | None]
     ) -> None:
-        found = await self._queues.describe(queue.stored, context.deadline)
-        text = dict(found.queue.attributes.kept).get(POLICY)
-        changed = change(msgspec.json.decode(text) if text else None)
-        kept = None if changed is None else msgspec.json.encode(changed).decode()
-        await self._queues.update(queue.stored, AttributeChanges(kept=((POLICY, kept),)), context.deadline)
+        """Begins again when another call changes the policy meanwhile."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            found = await self._queues.describe(queue.stored, context.deadline)
+            text = dict(found.queue.attributes.kept).get(POLICY)
+            changed = change(msgspec.json.decode(text) if text else None)
+            kept = None if changed is None else msgspec.json.encode(changed).decode()
+            changes = AttributeChanges(kept=((POLICY, kept),), kept_before=((POLICY, text),))
+            try:
+                await self._queues.update(queue.stored, changes, context.deadline)
+                break
+            except Conflict:
+                if attempt == MAX_ATTEMPTS:
+                    raise
 
 
 def _statements(policy: Document | None) -> list[Document]:

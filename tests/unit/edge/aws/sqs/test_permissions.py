@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -77,3 +78,11 @@ async def test_a_permission_that_is_none(change: dict[str, Any], code: str) -> N
     url = await sqs.create()
     assert (await sqs.refused("AddPermission", QueueUrl=url, **{**FIRST, **change}))[0] == code
     assert await policy(sqs, url) is None
+
+
+async def test_permissions_added_at_the_same_time_all_count() -> None:
+    sqs = await started()
+    url = await sqs.create()
+    labels = [f"label-{number}" for number in range(5)]
+    await asyncio.gather(*(sqs("AddPermission", QueueUrl=url, **{**FIRST, "Label": label}) for label in labels))
+    assert sorted(statement["Sid"] for statement in (await policy(sqs, url))["Statement"]) == labels
