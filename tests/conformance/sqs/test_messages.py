@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+from contextlib import ExitStack
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -111,6 +114,26 @@ def test_a_long_poll_is_woken_by_a_send(sqs: Any, queue: str) -> None:
 
     assert [message["Body"] for message in found[0]["Messages"]] == ["x"]
     assert monotonic() - began < 15  # it did not wait to its end
+
+
+def test_clients_that_hang_up_while_they_wait_take_nothing(sqs: Any, endpoint: str, queue: str) -> None:
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    content = json.dumps({"QueueUrl": queue, "WaitTimeSeconds": 20}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {host}:{port}\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
+        f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    with ExitStack() as hanging_up:
+        for _ in range(20):
+            poll = hanging_up.enter_context(socket.create_connection((host, int(port))))
+            poll.sendall(head.encode() + content)
+        sqs.list_queue_tags(QueueUrl=queue)  # by then the node has begun to answer them
+    sqs.list_queue_tags(QueueUrl=queue)  # and has seen that they are gone
+    sqs.send_message(QueueUrl=queue, MessageBody="x")
+
+    (received,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5, AttributeNames=["All"])["Messages"]
+
+    assert received["Attributes"]["ApproximateReceiveCount"] == "1"
 
 
 def test_numbers_beyond_their_limits(sqs: Any, queue: str) -> None:
