@@ -190,3 +190,13 @@ async def test_a_queue_made_by_other_clients_has_its_own_limits() -> None:
     assert await sqs.attributes(url, "MaximumMessageSize") == {"MaximumMessageSize": "262144"}
     refused = await sqs.refused("CreateQueue", QueueName="orders", Attributes={"MaximumMessageSize": "1048576"})
     assert refused[0] == "QueueNameExists"
+
+
+async def test_the_scope_of_a_queue_that_is_spread_stays() -> None:
+    sqs = await started()
+    high = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
+    url = await sqs.create("orders.fifo", **high)
+    back = {"DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue"}
+    refused = await sqs.refused("SetQueueAttributes", QueueUrl=url, Attributes=back)
+    assert refused[0] == "InvalidAttributeValue"
+    assert await sqs.attributes(url, *high) == high

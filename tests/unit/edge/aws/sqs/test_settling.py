@@ -157,3 +157,10 @@ async def test_in_a_queue_that_is_not_there() -> None:
     ]
     for operation, given in calls:
         assert (await sqs.refused(operation, QueueUrl=url, **given))[0] == "QueueDoesNotExist"
+
+
+async def test_a_handle_of_a_fifo_queue_that_timed_out_deletes_what_nobody_received_since() -> None:
+    sqs, url, (handle,) = await with_received("orders.fifo")
+    sqs.cluster.clock.advance(30_000)
+    await sqs("DeleteMessage", QueueUrl=url, ReceiptHandle=handle)
+    assert await sqs.receive(url) == []
