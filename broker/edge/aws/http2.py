@@ -190,8 +190,10 @@ class Http2(asyncio.Protocol):
         stream = self._receiving.pop(stream_id, None)
         if stream is not None:
             self._stage = None
-            work = self._answer(stream_id, stream)
-            self._tasks[stream_id] = self._door.scope.start(work, name="aws request")
+            task = self._door.scope.start(self._answer(stream_id, stream), name="aws request")
+            self._tasks[stream_id] = task
+            # Not in the task itself: one that is cancelled before its first step does nothing at all.
+            task.add_done_callback(lambda _: self._answered(stream_id, stream.size))
 
     def _give_up_stream(self, stream_id: int) -> None:
         self._forget(stream_id)
@@ -240,14 +242,15 @@ class Http2(asyncio.Protocol):
             if self._transport is None or not self._draining:
                 raise  # the client hung up, or the whole node ends
             document = STOPPING
-        finally:
-            self._door.give_back(stream.size)
-            del self._tasks[stream_id]
-        try:
+        with contextlib.suppress(ProtocolError):  # the client may have closed the stream meanwhile
             self._respond(stream_id, document, has_body=stream.method != "HEAD")
-        except ProtocolError:
-            return  # the client has closed the stream meanwhile
         self._flush()
+
+    def _answered(self, stream_id: int, size: int) -> None:
+        self._door.give_back(size)
+        del self._tasks[stream_id]
+        if self._transport is None:
+            return
         self._await_client()
         if self._draining and not self._tasks:
             self._close()

@@ -145,6 +145,19 @@ async def test_a_request_that_is_given_up_is_cancelled() -> None:
         assert await client.until_answered(client.ask(b"quick")) == [(200, b"")]
 
 
+async def test_a_request_that_is_given_up_before_it_was_begun_leaves_nothing() -> None:
+    async with serving() as server, speaking(server) as client:
+        stream = client.http.get_next_available_stream_id()
+        client.http.send_headers(stream, HEADERS)
+        client.http.send_data(stream, b"hello", end_stream=True)
+        client.http.reset_stream(stream)
+        client.flush()
+        assert await client.until_answered(client.ask(b"x")) == [(200, b"POST /a b=c here x")]
+        async with asyncio.timeout(5):
+            while server.buffered:  # noqa: ASYNC110  # it takes some turns of the loop
+                await asyncio.sleep(0)
+
+
 async def test_a_client_that_only_gives_up_is_sent_away() -> None:
     async with serving() as server, speaking(server) as client:
         try:
