@@ -24,39 +24,59 @@ class LaterError(CallError):
     """503: the node has too much to do, or no leader; the same call may succeed later."""
 
 
-class SqsConnection:
+class SqsConnection(asyncio.Protocol):
     """One connection, kept alive; one call at a time. Asynchronous context manager."""
 
     def __init__(self, address: str) -> None:
         """``address``: host:port of a node's AWS port."""
         self._address = address
         self._heads: dict[str, str] = {}
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[tuple[str, bytes]] | None = None
+        self._read = b""
 
     async def __aenter__(self) -> Self:
         host, port = split_address(self._address)
-        self._streams = await asyncio.open_connection(host, port)
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+        self._transport = transport
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
+        if self._transport is not None:
+            self._transport.close()
 
     async def __call__(self, operation: str, **members: Any) -> dict[str, Any]:
         """Raises CallError."""
-        assert self._streams is not None, "it is used outside its context"
-        reader, writer = self._streams
+        assert self._transport is not None, "it is used outside its context"
         content = _encode(members)
-        writer.write(f"{self._head(operation)}{len(content)}\r\n\r\n".encode() + content)
-        head = (await reader.readuntil(_END)).decode("latin-1")
-        answer = await reader.readexactly(length_in(head))
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(f"{self._head(operation)}{len(content)}\r\n\r\n".encode() + content)
+        head, answer = await self._answer
         if " 200 " not in head[:15]:
             kind = LaterError if " 503 " in head[:15] else CallError
             raise kind(f"{operation}: {head.partition(chr(13))[0]} {answer[:300].decode(errors='replace')}")
         found: dict[str, Any] = _decode(answer) if answer else {}
         return found
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        head, found, rest = self._read.partition(_END)
+        if not found:
+            return
+        text = head.decode("latin-1")
+        if len(rest) >= length_in(text):
+            self._read = b""
+            self._settle(text, rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(CallError(f"{self._address} hung up: {exc}"))
+
+    def _settle(self, head: str, answer: bytes) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result((head, answer))
 
     def _head(self, operation: str) -> str:
         head = self._heads.get(operation)
