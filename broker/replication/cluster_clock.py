@@ -28,14 +28,17 @@ _SLEW = 5
 _STEP = 250
 """Larger differences are no drift, and are made good at once."""
 _NEWS = 50
+_STANDSTILL = 2 * REPORT_EVERY
+"""A process that is well looks at the time at least half as often as this."""
+_DEAF_FOR = 200
 _ALONE_FOR = 10 * MINUTE
 """A node that hears nobody goes by what was the time so far; after this long its own wall clock is the better guess."""
 _TROUBLE = "wall-clock"
 
 
 class _Source:
-    """A peer's wall clock less this node's monotonic one: the largest seen in the last second or two. Frames that were
-    held up on their way make it look smaller, nothing makes it look larger."""
+    """A peer's wall clock less this node's monotonic one. Of readings that differ little the largest of the last second
+    or two counts: what a frame's way takes makes it look smaller, never larger. One that differs much is believed."""
 
     __slots__ = ("_before", "_best", "_until", "heard_at")
 
@@ -46,7 +49,10 @@ class _Source:
 
     def heard(self, offset: int, now: Millis) -> None:
         self.heard_at = now
-        if now >= self._until:
+        if abs(offset - self.offset) > _STEP:
+            self._before = self._best = offset
+            self._until = now + SECOND
+        elif now >= self._until:
             self._before, self._best, self._until = self._best, offset, now + SECOND
         elif offset > self._best:
             self._best = offset
@@ -70,9 +76,12 @@ class ClusterClock:
         self._review_at = now
         self._report_at = now
         self._alone_since = now
+        self._last = now
+        self._deaf_until = now
 
     def instant(self) -> Instant:
         now = self.monotonic()
+        self._notice_standstill(now)
         if now >= self._review_at:
             self._review(now)
         return Instant(now, WallMillis(now + self._offset))
@@ -94,6 +103,9 @@ class ClusterClock:
 
     def heard(self, peer: NodeId, report: ClockReport) -> None:
         now = self.monotonic()
+        self._notice_standstill(now)
+        if now < self._deaf_until:
+            return
         offset = report.wall - now
         source = self._sources.get(peer)
         if source is None:
@@ -144,6 +156,14 @@ class ClusterClock:
         trouble.set(_TROUBLE, sentence)
 
     # --- inside
+
+    def _notice_standstill(self, now: Millis) -> None:
+        """After this process has stood still, frames come that were sent long ago, by clocks that may have been set
+        since. Who knows the time does not listen to those."""
+        if now - self._last > _STANDSTILL and self.settled:
+            self._sources.clear()
+            self._deaf_until = Millis(now + _DEAF_FOR)
+        self._last = now
 
     def _review(self, now: Millis) -> None:
         self._review_at = Millis(now + _REVIEW_EVERY)

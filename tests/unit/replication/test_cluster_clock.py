@@ -204,13 +204,31 @@ def test_small_differences_are_made_good_slowly():
     assert seen[-1] == 200
 
 
-def test_frames_that_were_held_up_do_not_set_the_time_back():
-    room = Room(a=0, b=0, c=0)
+def test_what_was_said_while_a_process_stood_still_is_not_heard():
+    """A clock was wrong and has been set; its old words come with its new ones, and this node's own clock is wrong."""
+    room = Room(a=0, b=JUMP, c=0)
     room.talk(2 * SECOND)
-    late = [room[name].clock.report() for name in "bc"]
-    room.now += 2_500
-    for name, report in zip("bc", late, strict=True):
-        room["a"].clock.heard(NodeId(name), report)
+    late = room["b"].clock.report()
+    room["b"].wrong = 0
+    room["a"].wrong = 2 * JUMP
+    room.now += 5_000
+    for report in (late, room["b"].clock.report()):
+        room["a"].clock.heard(NodeId("b"), report)
+    assert abs(room["a"].ahead) <= NEAR
+    room.silent = {"c"}
+    room.talk(20 * SECOND)
+    assert abs(room["a"].ahead) <= NEAR
+
+
+def test_a_clock_that_was_set_is_believed_at_once():
+    room = Room(a=0, b=JUMP, c=0)
+    room.talk(2 * SECOND)
+    room.silent = {"c"}
+    room.talk(5 * SECOND)
+    room["b"].wrong = 0
+    room.talk(REPORT_EVERY)
+    room["a"].wrong = JUMP
+    room.talk(REPORT_EVERY)
     assert abs(room["a"].ahead) <= NEAR
 
 
