@@ -20,7 +20,7 @@ from broker.edge.aws.door import Limits
 from broker.edge.aws.sts.service import StsService
 from broker.telemetry.metrics import Registry
 from tests.fuzz.examples import fewer
-from tests.unit.edge.aws.serving import Wire, connected, serving
+from tests.integration.aws.serving import Wire, connected, serving
 
 SOON = Millis(1)
 LIMITS = Limits(connections=20, head_size=2_000, body_size=5_000, idle=SOON, head=SOON, body=SOON, writing=SOON)

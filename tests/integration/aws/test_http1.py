@@ -8,7 +8,7 @@ from broker.base.instants import Millis
 from broker.edge.aws.door import Limits
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
-from tests.unit.edge.aws.serving import connected, serving
+from tests.integration.aws.serving import connected, serving
 
 POST = b"POST /a?b=c HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\nhello"
 

@@ -9,8 +9,8 @@ import pytest
 
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
-from tests.unit.edge.aws.serving import connected, serving
-from tests.unit.edge.aws.test_http2 import Client
+from tests.integration.aws.serving import connected, serving
+from tests.integration.aws.test_http2 import Client
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from broker.edge.aws.door import Limits
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
 from broker.edge.aws.server import AwsServer
-from tests.unit.edge.aws.serving import Wire, connected, serving
+from tests.integration.aws.serving import Wire, connected, serving
 
 HEADERS = [(":method", "POST"), (":path", "/a?b=c"), (":scheme", "http"), (":authority", "here")]
 
