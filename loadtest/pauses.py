@@ -18,9 +18,9 @@ from rich.table import Table
 
 from broker.aio.system_clock import SystemClock, microseconds
 from broker.aio.tasks import TaskScope
-from broker.base.trouble import Trouble
 from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
+from broker.base.trouble import Trouble
 from broker.domain.queues.commands import CreateQueue, Send
 from broker.domain.queues.model import Message, QueueAttributes
 from broker.node.replicas import Replicas

@@ -22,12 +22,14 @@ Pause = Callable[[Millis], Awaitable[None]]
 
 
 class LocatingSettings(msgspec.Struct, frozen=True):
-    """Milliseconds. ``patience``: how long a call may go without a leader that serves it, if its deadline is later.
+    """Milliseconds. ``patience``: how long a call may go without a leader that serves it, if its deadline is later;
+    ``patience_alone``: the same while this node reaches fewer replicas than a leader needs: another node may do better.
 
     Retries wait ``first_pause``, then twice as long each time, at most ``longest_pause``.
     """
 
     patience: Millis = Millis(5_000)
+    patience_alone: Millis = Millis(1_000)
     first_pause: Millis = Millis(2)
     longest_pause: Millis = Millis(50)
 
@@ -97,6 +99,8 @@ class Locator:
         pause = settings.first_pause
         attempt = 0
         while groups.clock.monotonic() < give_up:
+            if not self._reaches_enough(group):
+                give_up = min(give_up, Millis(started + settings.patience_alone))
             self._learn(group, trouble)
             target = await self._candidate(group, attempt, give_up)
             attempt += 1
@@ -144,13 +148,20 @@ class Locator:
         payload = case.encode_request(group, remaining, request)
         return case.decode_answer(await self._groups.call(node, case.name, payload, remaining))
 
+    def _reaches_enough(self, group: GroupId) -> bool:
+        replicas = self._topology.replicas(group)
+        return self._reachable(replicas) > len(replicas) // 2
+
+    def _reachable(self, replicas: tuple[NodeId, ...]) -> int:
+        up = self._groups.connected() | {self._groups.me}
+        return sum(node in up for node in replicas)
+
     def no_leader(self, group: GroupId, waited: Millis) -> str:
         """Why a group could not be served for ``waited`` ms, in words for the caller."""
         replicas = self._topology.replicas(group)
         if not replicas:
             return f"no leader for group {group} within {waited} ms: {self._groups.me} does not know the group; retry"
-        up = self._groups.connected() | {self._groups.me}
-        reachable = sum(node in up for node in replicas)
+        reachable = self._reachable(replicas)
         needed = len(replicas) // 2 + 1
         names = ", ".join(replicas)
         count = f"fewer than {needed}" if reachable < needed else f"{reachable}"
