@@ -131,9 +131,14 @@ class Sessions:
                 session.replies.update(part.replies)
 
     def _advance(self, session: _Session, number: int) -> None:
-        oldest = number - self._window
-        if number == session.highest + 1:
+        """A session whose numbers go to several groups skips some in each; looking at all replies costs more than at
+        the numbers that fall out."""
+        oldest, further = number - self._window, number - session.highest
+        if further == 1:
             session.replies.pop(oldest, None)
+        elif further <= len(session.replies):
+            for fallen in range(oldest - further + 1, oldest + 1):
+                session.replies.pop(fallen, None)
         else:
             session.replies = {each: reply for each, reply in session.replies.items() if each > oldest}
         session.highest = number

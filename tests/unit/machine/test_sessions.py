@@ -26,6 +26,19 @@ def test_a_leap_forgets_all_that_fell_out_of_the_window() -> None:
     assert sessions.after(b"s", 0) == [(8, b"8"), (9, b"9")]
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 40])
+def test_numbers_that_skip_some_leave_exactly_the_window(step: int) -> None:
+    sessions = Sessions(window=8)
+    given: list[int] = []
+    for number in range(1, 200, step):
+        for each in (number, number - 1):  # the second one late
+            if each not in given and each > 0:
+                given.append(each)
+                sessions.remember(b"s", each, b"%d" % each, 0)
+        highest = max(given)
+        assert [found for found, _ in sessions.after(b"s", 0)] == sorted(each for each in given if each > highest - 8)
+
+
 def test_an_idle_session_is_forgotten_and_a_used_one_is_not() -> None:
     sessions = Sessions(idle_lifetime=100)
     sessions.remember(b"idle", 1, b"", 0)
