@@ -159,8 +159,9 @@ class Http1(asyncio.Protocol):
         length = received.headers.get(b"content-length")
         if length is not None and (len(length) > 12 or int(length) > self._door.limits.body_size):
             raise _Refused(413)
-        if received.headers.get(b"expect", b"").lower() == b"100-continue" and self._transport is not None:
-            self._transport.write(_CONTINUE)
+        transport = self._usable()
+        if transport is not None and not self.busy and received.headers.get(b"expect", b"").lower() == b"100-continue":
+            transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         received = self._receiving
@@ -197,8 +198,8 @@ class Http1(asyncio.Protocol):
                 data = data[upgrade.args[0] :]
         if self._in_head and self._head_bytes > self._door.limits.head_size:
             raise _Refused(431)
-        if len(self._whole) > _PIPELINED and self._transport is not None:
-            self._transport.pause_reading()
+        if len(self._whole) > _PIPELINED and (transport := self._usable()) is not None:
+            transport.pause_reading()
 
     def _feed_unparsed(self, data: bytes) -> bytes:
         """What is left of it for the parser."""
@@ -238,7 +239,7 @@ class Http1(asyncio.Protocol):
     async def _serve(self) -> None:
         answered = 0
         try:
-            while self._is_open():
+            while self._usable() is not None:
                 if self._whole:
                     await self._answer(self._whole.popleft())
                     answered += 1
@@ -273,8 +274,8 @@ class Http1(asyncio.Protocol):
         """Until there is another request."""
         self.busy = False
         self._await_client()
-        transport = self._transport
-        if transport is None or not self._is_open():
+        transport = self._usable()
+        if transport is None:
             return
         if not transport.is_reading():
             transport.resume_reading()
@@ -282,12 +283,14 @@ class Http1(asyncio.Protocol):
         await self._wake
         self._wake = None
 
-    def _is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+    def _usable(self) -> asyncio.Transport | None:
+        """None when the connection has ended or is ending: the event loop takes calls on such a one amiss."""
+        transport = self._transport
+        return None if transport is None or transport.is_closing() else transport
 
     def _write(self, document: Document, close: bool, has_body: bool) -> None:
-        transport = self._transport
-        if transport is None or not self._is_open():
+        transport = self._usable()
+        if transport is None:
             return
         parts = [STATUS_LINES.get(document.status) or b"HTTP/1.1 %d Error\r\n" % document.status]
         for name, value in document.headers:

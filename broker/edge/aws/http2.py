@@ -115,11 +115,11 @@ class Http2(asyncio.Protocol):
             task.cancel()
 
     def pause_writing(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     # What the door calls
@@ -286,7 +286,7 @@ class Http2(asyncio.Protocol):
 
     def _flush(self) -> None:
         data = self._http.data_to_send()
-        if data and self._transport is not None:
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _close(self) -> None:
