@@ -150,14 +150,15 @@ class Memory:
         elif code == UNKNOWN_NODE:
             self._unknown_to.add(by)
 
-    @property
-    def left(self) -> bool:
-        """This node was a member of the cluster, and most of the others do not know it any more."""
+    def left(self, connected: bool) -> bool:
+        """This node was a member of the cluster, and most of the others do not know it any more; or some do not, and
+        there is nobody to whom it is ``connected``."""
         if self.topology is None:
             return False
         nodes = {node.id for node in self.topology.nodes}
         others = nodes - {self._node}
-        return self._node in nodes and len(self._unknown_to & others) > len(others) // 2
+        unknown = len(self._unknown_to & others)
+        return self._node in nodes and (unknown > len(others) // 2 or (unknown > 0 and not connected))
 
     def disowned(self, reason: str) -> None:
         self._disowned("this data directory is an old copy", InvalidArgument(reason))

@@ -136,7 +136,7 @@ class Replicas:
     @property
     def left(self) -> bool:
         """This node was a member of the cluster, and most of the others do not know it any more."""
-        return self._memory.left
+        return self._memory.left(bool(self.groups.connected()))
 
     def stand_for_preferred(self) -> bool:
         """Campaign where this node should lead and nobody does: at start there is no reason to wait for a time-out.

@@ -118,10 +118,12 @@ class Refused(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Closing(msgspec.Struct, frozen=True, array_like=True):
-    """Said before an orderly close. ``stopping``: the speaker's process ends, not only this connection."""
+    """Said before an orderly close. ``stopping``: the speaker's process ends, not only this connection. ``code``: as of
+    a refusal, where what was said in the handshake does not hold any more."""
 
     stopping: bool
     reason: str
+    code: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -148,7 +150,7 @@ def decode_refused(payload: bytes) -> Refused:
 def decode_closing(payload: bytes) -> Closing:
     """The reason is cut to a bearable length. Raises Malformed."""
     closing = decoded(_closing, payload, "a closing")
-    return Closing(closing.stopping, closing.reason[:REASON_LIMIT])
+    return Closing(closing.stopping, closing.reason[:REASON_LIMIT], closing.code[:REASON_LIMIT])
 
 
 def greeting(me: Identity, to: str, purpose: Purpose, remembered: Life) -> Hello:

@@ -23,7 +23,7 @@ from broker.transport.contract import MeshListener
 from broker.transport.control import ControlLink
 from broker.transport.dialling import Dialler, keep_dialled
 from broker.transport.frames import BULK_FAILED, PAYLOAD
-from broker.transport.handshake import Acquaintances, Forgetful, Hello, Identity, Life, Version
+from broker.transport.handshake import UNKNOWN_NODE, Acquaintances, Forgetful, Hello, Identity, Life, Version
 from broker.transport.introduction import NotAccepted
 from broker.transport.listener import Listener
 from broker.transport.peer import Connection
@@ -70,7 +70,7 @@ class Mesh:
         self._sending: set[Connection] = set()
         self._receiving: dict[BulkReceipt, Connection] = {}
         self._running = False
-        acquaintances = acquaintances or Forgetful()
+        self._acquaintances = acquaintances = acquaintances or Forgetful()
         identity = Identity(cluster, me, version, life)
         tls = settings.tls
         self._dialler = Dialler(
@@ -129,7 +129,8 @@ class Mesh:
             if peer in self._dialling:
                 self._dialling.pop(peer).cancel()
             if peer in self._links:
-                self._links[peer].close(f"{peer} no longer belongs to the cluster of {self._me}")
+                reason = f"{peer} no longer belongs to the cluster of {self._me}"
+                self._links[peer].close(reason, code=UNKNOWN_NODE)
         self._dial_missing()
 
     def send(self, peer: NodeId, payload: bytes) -> bool:
@@ -221,6 +222,8 @@ class Mesh:
     def _unlink(self, peer: NodeId, connection: Connection) -> None:
         closed_by_peer = connection.closed_by_peer
         del self._links[peer]
+        if connection.ending_code:
+            self._acquaintances.refused(peer, connection.ending_code, connection.ending)
         self._log.info("peer disconnected", peer=peer, reason=connection.ending, closed_by_peer=closed_by_peer)
         self._listener.peer_down(peer, closed_by_peer)
 

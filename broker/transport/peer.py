@@ -68,6 +68,8 @@ class Connection(asyncio.BufferedProtocol):
         self._gone = self._loop.create_future()
         self.open = True
         self.ending = ""
+        self.ending_code = ""
+        """What the other side gave for its reason, if that has a code."""
         self.closed_by_peer = False
         self.remote = "unknown"
 
@@ -182,13 +184,13 @@ class Connection(asyncio.BufferedProtocol):
                 self._quiet_periods = 0
                 self._transport.resume_reading()
 
-    def close(self, reason: str, *, stopping: bool = False, announce: bool = True) -> None:
+    def close(self, reason: str, *, stopping: bool = False, announce: bool = True, code: str = "") -> None:
         """Ends the connection from this side: what is queued is still sent, then why, unless ``announce`` is False.
-        The other side reports ``closed_by_peer`` if this one is ``stopping``."""
+        The other side reports ``closed_by_peer`` if this one is ``stopping``, and ``code``."""
         if not self.open:
             return
         if announce and self._admitted:
-            self.send(CLOSING, encode(Closing(stopping, reason)))
+            self.send(CLOSING, encode(Closing(stopping, reason, code)))
         self._flush()
         self._end(closed_by_peer=False, ending=reason)
 
@@ -225,6 +227,7 @@ class Connection(asyncio.BufferedProtocol):
         if kind != CLOSING:
             raise FrameError(f"unexpected frame of kind {kind}")
         closing = decode_closing(payload)
+        self.ending_code = closing.code
         self._end(closed_by_peer=closing.stopping, ending=f"the other side closed: {closing.reason}")
 
     def peer_certificate(self) -> dict[str, object] | None:

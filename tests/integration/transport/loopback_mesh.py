@@ -12,6 +12,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.ids import NodeId
 from broker.telemetry.metrics import Registry
 from broker.transport.contract import MeshListener
+from broker.transport.handshake import Acquaintances
 from broker.transport.mesh import Mesh
 from broker.transport.settings import MeshSettings
 
@@ -66,7 +67,14 @@ class Notes(MeshListener):
 class Node:
     """A mesh with its notes. ``failures`` holds what ended the component, which is nothing in a good test."""
 
-    def __init__(self, me: NodeId, settings: MeshSettings, cluster: str, version: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        me: NodeId,
+        settings: MeshSettings,
+        cluster: str,
+        version: tuple[int, int],
+        acquaintances: Acquaintances | None = None,
+    ) -> None:
         self.me = me
         self.notes = Notes()
         self.registry = Registry()
@@ -81,6 +89,7 @@ class Node:
             random=random.Random(1),
             version=version,
             registry=self.registry,
+            acquaintances=acquaintances,
         )
 
     @property
@@ -104,8 +113,9 @@ class Loopback:
         *,
         cluster: str = "test",
         version: tuple[int, int] = (1, 0),
+        acquaintances: Acquaintances | None = None,
     ) -> Node:
-        node = Node(me, settings or MeshSettings(), cluster, version)
+        node = Node(me, settings or MeshSettings(), cluster, version, acquaintances)
         self.nodes.append(node)
         await node.mesh.start()
         return node

@@ -6,7 +6,7 @@ import pytest
 
 from broker.base.instants import Millis
 from broker.transport.frames import HELLO, PAYLOAD, READY, REFUSED, header
-from broker.transport.handshake import Hello, decode_refused, encode
+from broker.transport.handshake import Forgetful, Hello, decode_refused, encode
 from broker.transport.settings import MeshSettings
 from tests.integration.transport.loopback_mesh import A, B, C, Loopback, Node, introduce
 from tests.integration.transport.raw_peer import RawPeer
@@ -68,6 +68,32 @@ async def test_a_node_that_is_no_peer_is_refused_until_it_is_one(warned: Warned)
         assert node.notes.events == []
         node.mesh.set_peers({A: newcomer.address})
         await node.notes.until_event("up", A)
+
+
+class Refusals(Forgetful):
+    """Notes who does not talk to this node, and why."""
+
+    def __init__(self) -> None:
+        self.codes: list[tuple[str, str]] = []
+
+    def refused(self, by: str, code: str, reason: str) -> None:
+        self.codes.append((by, code))
+
+
+async def test_a_node_that_is_removed_while_it_is_connected_learns_that_too() -> None:
+    async with Loopback() as loopback:
+        # given two nodes that are connected
+        refusals = Refusals()
+        staying, removed = await loopback.start(A), await loopback.start(B, acquaintances=refusals)
+        introduce([staying, removed])
+        await removed.notes.until_event("up", A)
+
+        # when one of them belongs no more
+        staying.mesh.set_peers({})
+        await removed.notes.until_event("down", A, False)
+
+        # then it is told why
+        assert refusals.codes == [(A, "unknown-node")]
 
 
 async def test_a_node_at_the_wrong_address_is_found_out(warned: Warned) -> None:
