@@ -29,13 +29,15 @@ _logger = logging.getLogger(__name__)
 
 
 class HealingSettings(msgspec.Struct, frozen=True):
-    """Milliseconds. ``interval`` between two looks when all is well, ``step`` while something is on its way.
+    """Milliseconds. ``interval`` between two looks when all is well, ``step`` while something is on its way; what is
+    begun in between is noticed within ``nap``.
     ``silent_after``: a change does not wait longer for a node that should get a replica. ``dead_after``: then its
     replicas go to others of its zone; 0: never by itself. ``lag``: entries that a replica may be behind and count as
     caught up. ``order_time``: what a node may take to carry an order out."""
 
     interval: Millis = Millis(2 * SECOND)
     step: Millis = Millis(150)
+    nap: Millis = Millis(500)
     silent_after: Millis = Millis(15 * SECOND)
     dead_after: Millis = Millis(5 * MINUTE)
     lag: int = 1_000
@@ -75,10 +77,10 @@ class Healer:
                 busy = await self.look()
             except BrokerError as error:
                 _logger.info("healing: %s", error)
-            rested = Millis(0)
-            while rested < (self._settings.step if busy or self._begun else self._settings.interval):
-                await self._pause(self._settings.step)
-                rested = Millis(rested + self._settings.step)
+            rest = self._settings.step if busy or self._begun else self._settings.interval
+            while rest > 0 and not self._begun:
+                await self._pause(min(rest, self._settings.nap))
+                rest = Millis(rest - self._settings.nap)
             self._begun = False
 
     async def look(self) -> bool:

@@ -1,13 +1,15 @@
 """How long a call waits before this node begins it, measured by calling itself.
 
-While there is much to do, calls queue up inside gRPC, where nothing of ours sees them. So each door is asked for the
-node's health over a socket of its own, some times a second as long as others call, and what has to wait says so.
+While there is much to do, calls queue up inside gRPC, where nothing of ours sees them. So one door after the other is
+asked for the node's health over a socket of its own, some times a second as long as others call, and what has to wait
+says so. Once one is late all are asked together.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import grpc
@@ -21,10 +23,11 @@ from broker.edge.grpc.streams import Pause
 from broker.telemetry.metrics import Gauge
 
 EVERY = Millis(100)
+AT_EASE_EVERY = Millis(500)
 MANY = 10
 """Calls since the last look after which it is worth another one. With fewer, every AT_EASE-th time will do: a node that
 stands still begins none, but hardly any node stands still that has so little to do."""
-AT_EASE = 20
+AT_EASE = 4
 _METHOD = "/grpc.health.v1.Health/Check"
 _GIVEN_UP = Millis(5 * SECOND)
 _TURNED_AWAY = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
@@ -60,14 +63,16 @@ class DoorWatch:
                 channel.unary_unary(_METHOD, request_serializer=health_pb2.HealthCheckRequest.SerializeToString)
                 for channel in channels
             ]
-            seen, rounds = -MANY, 0
+            seen, rounds, busy = -MANY, 0, False
+            turns = cycle(checks)
             while True:
-                await self._pause(EVERY)
+                await self._pause(EVERY if busy else AT_EASE_EVERY)
                 begun, rounds = self._begun(), rounds + 1
-                busy = begun - seen >= MANY or 4 * self._gauge.value > self._target
+                late = 4 * self._gauge.value > self._target
+                busy = late or begun - seen >= MANY
                 if begun != seen and (busy or rounds >= AT_EASE):
                     seen, rounds = begun, 0
-                    self._gauge.value = await self._look(checks)
+                    self._gauge.value = await self._look(checks if late else [next(turns)])
         finally:
             for channel in channels:
                 await channel.close()
