@@ -161,6 +161,7 @@ class Replicas:
                     self.core.open_group(group.id, group.replicas, self.engine.instant())
             await self.engine.synced()
         self._founding.conclude(decision)
+        self._memory.remember(self.known)
 
     def _replicas_of(self, group: GroupId) -> tuple[NodeId, ...]:
         return next((each.replicas for each in self.known.groups if each.id == group), ())
