@@ -151,14 +151,14 @@ class Memory:
             self._unknown_to.add(by)
 
     def left(self, connected: bool) -> bool:
-        """This node was a member of the cluster, and most of the others do not know it any more; or some do not, and
-        there is nobody to whom it is ``connected``."""
+        """The directory did not name this node any more when it was read last; or most of the others do not know it; or
+        some do not, and there is nobody to whom it is ``connected``."""
         if self.topology is None:
             return False
         nodes = {node.id for node in self.topology.nodes}
         others = nodes - {self._node}
         unknown = len(self._unknown_to & others)
-        return self._node in nodes and (unknown > len(others) // 2 or (unknown > 0 and not connected))
+        return self._node not in nodes or unknown > len(others) // 2 or (unknown > 0 and not connected)
 
     def disowned(self, reason: str) -> None:
         self._disowned("this data directory is an old copy", InvalidArgument(reason))

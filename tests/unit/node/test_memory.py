@@ -142,6 +142,14 @@ def test_a_node_that_most_of_the_others_do_not_know_any_more_has_left() -> None:
     assert memory.left(connected=False)
 
 
+def test_a_node_that_the_directory_does_not_name_any_more_has_left() -> None:
+    memory = start(new_disk())
+    memory.remember(TopologyAnswer((Node(A, Zone("a"), "a:1", ""), Node(B, Zone("b"), "b:1", "")), ()))
+    assert not memory.left(connected=True)
+    memory.remember(TopologyAnswer((Node(B, Zone("b"), "b:1", ""),), ()))
+    assert memory.left(connected=True)
+
+
 def test_a_node_that_was_never_a_member_cannot_have_left() -> None:
     memory = start(new_disk())
     memory.refused(B, "unknown-node", "who are you")
