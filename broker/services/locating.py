@@ -149,8 +149,8 @@ class Locator:
         return case.decode_answer(await self._groups.call(node, case.name, payload, remaining))
 
     def _reaches_enough(self, group: GroupId) -> bool:
-        replicas = self._topology.replicas(group)
-        return self._reachable(replicas) > len(replicas) // 2
+        replicas = self._topology.settled_replicas(group)
+        return not replicas or self._reachable(replicas) > len(replicas) // 2
 
     def _reachable(self, replicas: tuple[NodeId, ...]) -> int:
         up = self._groups.connected() | {self._groups.me}
@@ -158,7 +158,7 @@ class Locator:
 
     def no_leader(self, group: GroupId, waited: Millis) -> str:
         """Why a group could not be served for ``waited`` ms, in words for the caller."""
-        replicas = self._topology.replicas(group)
+        replicas = self._topology.settled_replicas(group)
         if not replicas:
             return f"no leader for group {group} within {waited} ms: {self._groups.me} does not know the group; retry"
         reachable = self._reachable(replicas)

@@ -43,6 +43,11 @@ class Topology:
         found = self._groups.get(group)
         return () if found is None else found.everywhere
 
+    def settled_replicas(self, group: GroupId) -> tuple[NodeId, ...]:
+        """Without one that is on its way: of these a majority is needed. Empty when the group is not known (yet)."""
+        found = self._groups.get(group)
+        return () if found is None else found.replicas
+
     def learn(self, answer: TopologyAnswer) -> None:
         """What the directory says takes the place of what was known, once it says anything."""
         if not answer.nodes or answer == TopologyAnswer(self.nodes, self.groups):
