@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -33,7 +34,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     met: Counter[tuple[str, str]] = Counter()
     failures: list[Outcome] = []
-    simulated = 0
+    simulated = done = 0
     seeds = range(arguments.start, arguments.start + arguments.seeds)
     bar = Progress(
         TextColumn("seeds"),
@@ -46,6 +47,7 @@ def main() -> int:
     with bar:
         task = bar.add_task("seeds", total=len(seeds), failed=0)
         for outcome in _outcomes(seeds, arguments.seconds, arguments.jobs):
+            done += 1
             counts.update(outcome.counts)
             met.update(outcome.met)
             simulated += outcome.simulated
@@ -57,7 +59,9 @@ def main() -> int:
     never = coverage.unmet(met)
     if never:
         console.print(f"never met: {', '.join(never)}", style="yellow")
-    _report(console, counts, simulated, len(seeds), time.monotonic() - begun, failures)
+    if done < len(seeds):
+        console.print(f"stopped after {done} of {len(seeds)} seeds", style="yellow")
+    _report(console, counts, simulated, done, time.monotonic() - begun, failures)
     return 1 if failures else 0
 
 
@@ -86,9 +90,18 @@ def _one(seed: int, seconds: int, trace: bool, console: Console) -> int:
 
 
 def _outcomes(seeds: range, seconds: int, jobs: int) -> Iterator[Outcome]:
+    """Until all have run, or Ctrl-C."""
     # Spawned, not forked: the progress bar's thread may hold a lock at the moment of a fork.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # They leave Ctrl-C to this process.
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
         yield from pool.map(partial(run_seed, duration=seconds * SECOND), seeds, chunksize=1)
+    except KeyboardInterrupt:
+        return
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _tell_failure(outcome: Outcome, seconds: int, console: Console) -> None:
