@@ -38,6 +38,7 @@ def test_a_command_asks_and_ends_when_it_is_so(arguments: tuple[str, ...], wish:
 
 def test_what_moves_is_told_while_it_does() -> None:
     with serving(3) as cluster:
+        cluster.members.finishes = False
         result = CliRunner().invoke(build(("cluster",)), ("cluster", "drain", "a-0", "--cluster", cluster.addresses))
         assert "group 7: a-0 -> a-1: a-0 is draining" in result.stderr
 
