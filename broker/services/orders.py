@@ -11,7 +11,7 @@ import msgspec
 from broker.base.errors import Conflict
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Millis
-from broker.replication.groups import Groups
+from broker.replication.groups import CallHandler, Groups
 from broker.services.directory import Directory
 
 OPEN_METHOD = "replica.open"
@@ -61,10 +61,14 @@ class Orders:
     def __init__(self, groups: Groups, directory: Directory) -> None:
         self._groups = groups
         self._directory = directory
-        groups.serve(OPEN_METHOD, self._opened)
-        groups.serve(DROP_METHOD, self._dropped)
-        groups.serve(RECONFIGURE_METHOD, self._reconfigured)
-        groups.serve(HAND_OVER_METHOD, self._handed_over)
+        self._handlers: dict[str, CallHandler] = {
+            OPEN_METHOD: self._opened,
+            DROP_METHOD: self._dropped,
+            RECONFIGURE_METHOD: self._reconfigured,
+            HAND_OVER_METHOD: self._handed_over,
+        }
+        for method, handler in self._handlers.items():
+            groups.serve(method, handler)
 
     async def order(self, node: NodeId, order: Order, timeout: Millis) -> None:
         """Have ``node``, this one or another, carry ``order`` out. Raises what it refuses; Unavailable,
@@ -72,13 +76,7 @@ class Orders:
         method = _METHODS[type(order)]
         payload = _encode(order)
         if node == self._groups.me:
-            own = {
-                OPEN_METHOD: self._opened,
-                DROP_METHOD: self._dropped,
-                RECONFIGURE_METHOD: self._reconfigured,
-                HAND_OVER_METHOD: self._handed_over,
-            }
-            await own[method](payload)
+            await self._handlers[method](payload)
         else:
             await self._groups.call(node, method, payload, timeout)
 
