@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -19,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.simulation import coverage
-from tests.simulation.run import Outcome, run_seed
+from tests.simulation.run import Outcome, begin_work, run_seed
 from tests.simulation.world import SECOND
 
 _TABLE_WIDTH = 170
@@ -93,22 +91,13 @@ def _one(seed: int, seconds: int, trace: bool, console: Console) -> int:
 def _outcomes(seeds: range, seconds: int, jobs: int) -> Iterator[Outcome]:
     """Until all have run, or Ctrl-C."""
     # Spawned, not forked: the progress bar's thread may hold a lock at the moment of a fork.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin_work)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_work)
     try:
         yield from pool.map(partial(run_seed, duration=seconds * SECOND), seeds, chunksize=1)
     except KeyboardInterrupt:
         return
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin_work() -> None:
-    """In each process: Ctrl-C is left to the one that started it, and a quarter of the time is not spent on looking for
-    garbage in what was imported."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _tell_failure(outcome: Outcome, seconds: int, console: Console) -> None:
