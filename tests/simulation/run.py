@@ -217,8 +217,8 @@ class Simulation:
 
 
 def begin_work() -> None:
-    """In a process that is to run seeds: Ctrl-C is left to the one that started it, and a quarter of the time is not spent on looking for
-    garbage in what was imported."""
+    """In a process that is to run seeds: Ctrl-C is left to the one that started it, and a quarter of the time is not
+    spent on looking for garbage in what was imported."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
