@@ -62,6 +62,7 @@ class Frontage:
             _service_settings(settings),
             registry,
             trouble,
+            self._errands.child("calls"),
         )
         self._services.topology.listeners.append(replicas.follow)
         self._server = GrpcServer(

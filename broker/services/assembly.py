@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from broker.aio.tasks import TaskScope
 from broker.base.trouble import Trouble
 from broker.domain.directory.commands import Group, Node
 from broker.replication.groups import Groups
@@ -70,17 +71,19 @@ def assemble(
     settings: ServiceSettings,
     registry: Registry,
     trouble: Trouble,
+    scope: TaskScope,
 ) -> Services:
     """The services of the node ``groups.me``; ``me`` as it should stand in the directory. ``nodes``, ``first_groups``:
     the cluster as far as it is known, or as it is to be founded, the directory's group included. ``random_bytes``: of a
-    source fit for secrets, such as ``os.urandom``. ``trouble``: what is wrong with this node."""
+    source fit for secrets, such as ``os.urandom``. ``trouble``: what is wrong with this node. ``scope``: of calls on
+    their way for several callers at once; the owner closes it."""
     topology = Topology(cluster, nodes, first_groups)
     locator = Locator(groups, topology, pause, settings.locating)
     request_ids = RequestIds(random_bytes)
     directory = Directory(groups, locator, request_ids)
     admission = Admission(settings.admission, registry)
     contents = Contents(groups, settings.cache_size)
-    queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry))
+    queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry), scope)
     controller = Controller(
         groups=groups,
         directory=directory,

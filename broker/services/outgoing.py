@@ -118,6 +118,24 @@ def pack(messages: Sequence[OutgoingMessage]) -> Outgoing:
     return Outgoing(packed, places if refused else None, tuple(refused))
 
 
+def joined(parts: Sequence[Packed]) -> Packed:
+    """One batch of the messages of all, in order, as they are encoded."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = [size for part in parts for size in part.sizes]
+    elements = [memoryview(part.messages)[_head_length(len(part.sizes)) :] for part in parts]
+    messages = msgspec.Raw(b"".join([_array_head(len(sizes)), *elements]))
+    return Packed(
+        sizes,
+        _joined([(part.delays, len(part.sizes)) for part in parts], None),
+        messages,
+        _joined([(part.groups, len(part.sizes)) for part in parts], ""),
+        _joined([(part.deduplication, len(part.sizes)) for part in parts], ""),
+        _joined([(part.due, len(part.sizes)) for part in parts], 0),
+        _joined([(part.lifetimes, len(part.sizes)) for part in parts], 0),
+    )
+
+
 def _check(each: OutgoingMessage) -> None:
     if each.delay is not None:
         check_delay(each.delay)
@@ -140,3 +158,18 @@ def _given(items: list[_Item] | None, nothing: _Item) -> list[_Item] | None:
 
 def _selected(items: list[_Item] | None, places: Sequence[int]) -> list[_Item] | None:
     return None if items is None else [items[place] for place in places]
+
+
+def _joined(parts: Sequence[tuple[list[_Item] | None, int]], nothing: _Item) -> list[_Item] | None:
+    if all(items is None for items, _ in parts):
+        return None
+    return [item for items, count in parts for item in ([nothing] * count if items is None else items)]
+
+
+def _array_head(count: int) -> bytes:
+    """Of an array of so many elements, fewer than 65,536, in MessagePack."""
+    return bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+
+
+def _head_length(count: int) -> int:
+    return 1 if count < 16 else 3

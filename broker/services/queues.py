@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from broker.aio.tasks import TaskScope
 from broker.base.errors import InvalidArgument
 from broker.base.ids import QueueId
 from broker.base.instants import SECOND, Millis, WallMillis
@@ -44,14 +45,15 @@ from broker.services.lifecycle import KIND, Lifecycle, no_such_queue
 from broker.services.locating import Locator
 from broker.services.moving import MoveDescription, MoveTasks
 from broker.services.outgoing import Outgoing
-from broker.services.receiving import ReceiveAnswer, ReceiveRequest, Receiving, ReplayAnswer
+from broker.services.receiving import ReceiveAnswer, Received, ReceiveRequest, Receiving, ReplayAnswer
 from broker.services.replies import Failures
 from broker.services.request_ids import RequestIds
 from broker.services.restriping import Restriping
 from broker.services.routing import Routing
 from broker.services.scheduling import Scheduling
-from broker.services.sent import SendResult, sent
+from broker.services.sent import Part, SendResult, sent
 from broker.services.settlements import Settlements
+from broker.services.shared_calls import SharedDeletes, SharedReceives, SharedSends
 from broker.services.spreading import Spreading
 from broker.services.striping import Turns, summed
 from broker.services.targets import Targets
@@ -77,7 +79,9 @@ class QueueService:
         admission: Admission,
         contents: Contents,
         dwell_times: DwellTimes,
+        scope: TaskScope,
     ) -> None:
+        """``scope``: of calls that are on their way for several callers."""
         self.clock = groups.clock
         self._directory = directory
         self._admission = admission
@@ -95,6 +99,9 @@ class QueueService:
         self._spreading = Spreading(groups, self._routing, turns)
         self._gathering = Gathering(groups, self._routing, turns, Receiving(groups, contents, dwell_times))
         self._settlements = Settlements(groups, self._routing)
+        self._sends = SharedSends(self._send_all, scope)
+        self._receives = SharedReceives(self._receive_all, self._make_visible, self.clock.monotonic, scope)
+        self._deletes = SharedDeletes(self._delete_all, scope)
 
     # --- queues as a whole
 
@@ -191,7 +198,10 @@ class QueueService:
         admitted = self._admission.enter_send(len(packed.messages), len(packed.sizes), group, monotonic())
         stored = False
         try:
-            parts = await self._spreading.send(name, outgoing, deadline, request)
+            if request is None:
+                parts = await self._sends.send(name, outgoing, deadline)
+            else:
+                parts = await self._spreading.send(name, outgoing, deadline, request)
             stored = True
         finally:
             self._admission.leave_send(admitted, monotonic(), stored)
@@ -227,6 +237,9 @@ class QueueService:
 
         self._admission.enter_receive(waits=longest > 0)
         try:
+            if request is None and longest == 0 and not is_fifo(name):
+                messages = await self._receives.receive(name, max_messages, deadline, visibility_timeout)
+                return ReceiveAnswer(messages, True)
             return await self._gathering.receive(name, make, deadline, request)
         finally:
             self._admission.leave_receive(waits=longest > 0)
@@ -295,7 +308,11 @@ class QueueService:
         self, name: str, receipt_handles: Sequence[bytes], deadline: Millis, request: RequestId | None = None
     ) -> Failures:
         """The entries that failed. Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound."""
-        return await self._routing.admitted(0, self._settlements.delete(name, receipt_handles, deadline, request))
+        if request is None:
+            call = self._deletes.delete(name, receipt_handles, deadline)
+        else:
+            call = self._settlements.delete(name, receipt_handles, deadline, request)
+        return await self._routing.admitted(0, call)
 
     async def change_visibility(
         self,
@@ -318,9 +335,27 @@ class QueueService:
 
         Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound.
         """
+        return await self._routing.admitted(0, self._make_visible(name, receipt_handles, deadline))
+
+    # --- for several callers at once
+
+    async def _send_all(self, name: str, outgoing: Outgoing, deadline: Millis) -> tuple[Part, ...]:
+        return await self._spreading.send(name, outgoing, deadline, None)
+
+    async def _receive_all(
+        self, name: str, maximum: int, deadline: Millis, visibility_timeout: Millis | None
+    ) -> list[Received]:
+        def make(queue: QueueId, own: RequestId) -> ReceiveRequest:
+            return ReceiveRequest(queue, maximum, Millis(0), visibility_timeout, own)
+
+        return (await self._gathering.receive(name, make, deadline, None)).messages
+
+    async def _delete_all(self, name: str, receipt_handles: Sequence[bytes], deadline: Millis) -> Failures:
+        return await self._settlements.delete(name, receipt_handles, deadline, None)
+
+    async def _make_visible(self, name: str, receipt_handles: Sequence[bytes], deadline: Millis) -> Failures:
         now = [Millis(0)] * len(receipt_handles)
-        call = self._settlements.change_visibility(name, receipt_handles, now, deadline, None, uncounted=True)
-        return await self._routing.admitted(0, call)
+        return await self._settlements.change_visibility(name, receipt_handles, now, deadline, None, uncounted=True)
 
     # --- moves of dead letters
 

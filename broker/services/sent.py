@@ -6,6 +6,7 @@ This room must not know how the messages were stored.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -19,11 +20,12 @@ from broker.services.sending import SendAnswer
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What one group answered. ``places``: positions in the caller's batch of the messages that it was given, None:
-    as they were."""
+    """What one group answered. ``places``: positions in the caller's batch of the messages that it was given,
+    ascending, None: as they were. ``slot``: of the first message, when others went before it in the same entry."""
 
     answer: SendAnswer
     places: Sequence[int] | None
+    slot: int = 0
 
     def stored(self) -> Iterator[tuple[int, int]]:
         """(position in the caller's batch, key) of each message; of a duplicate, the key of the first one."""
@@ -33,11 +35,35 @@ class Part(msgspec.Struct, frozen=True):
         slot = 0
         for position in range(answer.count + len(refused)):
             if position not in refused:
-                yield self.place(position), first.get(slot, message_key(answer.index, slot))
+                yield self.place(position), first.get(slot, message_key(answer.index, self.slot + slot))
                 slot += 1
 
     def place(self, position: int) -> int:
         return position if self.places is None else self.places[position]
+
+    def within(self, places: Sequence[int]) -> Part:
+        """Of a batch that is the part at ``places`` of a larger one: in positions of that one."""
+        own = places if self.places is None else [places[place] for place in self.places]
+        return Part(self.answer, own, self.slot)
+
+    def between(self, start: int, end: int) -> Part | None:
+        """What belongs to the positions from ``start`` to before ``end``, as of a batch of its own; None when nothing
+        does."""
+        answer, places = self.answer, self.places
+        if places is not None:
+            start, end, first = bisect_left(places, start), bisect_left(places, end), start
+            places = [place - first for place in places[start:end]]
+            if not places:
+                return None
+        if not answer.refused and not answer.duplicates:
+            own = SendAnswer(answer.group, answer.index, end - start, answer.at)
+            return Part(own, places, self.slot + start)
+        refused = tuple((place - start, refusal) for place, refusal in answer.refused if start <= place < end)
+        skipped = start - sum(place < start for place, _ in answer.refused)
+        count = end - start - len(refused)
+        duplicates = tuple((slot - skipped, key) for slot, key in answer.duplicates if 0 <= slot - skipped < count)
+        own = SendAnswer(answer.group, answer.index, count, answer.at, refused, duplicates)
+        return Part(own, places, self.slot + skipped)
 
 
 class SendResult(msgspec.Struct, frozen=True):
@@ -57,8 +83,8 @@ class SendResult(msgspec.Struct, frozen=True):
         """Of the accepted messages when their ids are consecutive, in the order of the batch: the ordinary case."""
         if not self.accepted or len(self.parts) != 1 or self.parts[0].answer.duplicates:
             return None
-        answer = self.parts[0].answer
-        return MessageId(answer.group, answer.index, 0)
+        part = self.parts[0]
+        return MessageId(part.answer.group, part.answer.index, part.slot)
 
     def message_ids(self) -> list[bytes]:
         """16 bytes for each message of the batch, none where it was refused; of a duplicate, the first one's."""

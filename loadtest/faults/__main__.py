@@ -53,6 +53,9 @@ def faults(
     out: Annotated[Path | None, typer.Option(help="Where the reports go.", show_default=".broker/faults")] = None,
     network: Annotated[str, typer.Option(help="auto, namespaces or loopback.")] = "auto",
     record: Annotated[Path | None, typer.Option(help="A page whose last section is to tell of this run.")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Leave out the cells that the reports in --out tell of, and add to them.")
+    ] = False,
     names: Annotated[bool, typer.Option("--list", help="Show the faults and workloads there are.")] = False,
 ) -> None:
     """Break a cluster in every way known, under every workload, and see what its promises are worth."""
@@ -69,7 +72,10 @@ def faults(
     place = out or Path(".broker/faults")
     place.mkdir(parents=True, exist_ok=True)
     with _alone(console):
-        code = _run(cells, minutes, place, _networks(network), console)
+        before = _told_before(place) if resume else []
+        done = {outcome.cell for outcome in before}
+        cells = [cell for cell in cells if cell not in done]
+        code = _run(cells, minutes, place, _networks(network), console, before)
     if record is not None:
         section = (place / SECTION).read_text(encoding="utf-8")
         record.write_text(recorded(record.read_text(encoding="utf-8"), section), encoding="utf-8")
@@ -77,7 +83,12 @@ def faults(
 
 
 def _run(
-    cells: list[matrix.Cell], minutes: float, place: Path, new_network: Callable[[], Network], console: Console
+    cells: list[matrix.Cell],
+    minutes: float,
+    place: Path,
+    new_network: Callable[[], Network],
+    console: Console,
+    before: list[Outcome],
 ) -> int:
     began = datetime.datetime.now().astimezone()
     battery = Battery(new_network, place, console)
@@ -100,8 +111,13 @@ def _run(
         network=new_network().name,
         version=version("threefold"),
     )
-    _write(battery.outcomes, setting, place, console)
+    _write([*before, *battery.outcomes], setting, place, console)
     return 1 if any(outcome.state == "broken" for outcome in battery.outcomes) else code
+
+
+def _told_before(place: Path) -> list[Outcome]:
+    report = place / "report.json"
+    return msgspec.json.decode(report.read_bytes(), type=list[Outcome]) if report.exists() else []
 
 
 def _write(outcomes: list[Outcome], setting: Setting, place: Path, console: Console) -> None:

@@ -55,7 +55,7 @@ class Battery:
             with progress:
                 bar = progress.add_task("faults", total=seconds, doing="")
                 began = time.monotonic()
-                while time.monotonic() < until:
+                while cells and time.monotonic() < until:
                     for cell in cells:
                         if time.monotonic() >= until:
                             break
@@ -134,7 +134,7 @@ class Battery:
 
 def remove_leftovers(out: Path) -> None:
     """What an earlier run left: cells that went wrong, and, if it was killed, a cluster."""
-    kept = [path for fault in FAULTS for path in out.glob(f"[0-9][0-9][0-9]-{fault}-*")]
+    kept = {path for fault in FAULTS for path in out.glob(f"[0-9][0-9][0-9]-{fault}-*")}
     for path in [*kept, *out.glob("cluster-[0-9]*")]:
         shutil.rmtree(path)
 

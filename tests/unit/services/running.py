@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
+from broker.aio.tasks import TaskScope
 from broker.base.ids import NodeId
 from broker.base.instants import SECOND, Millis
 from broker.base.trouble import Trouble
@@ -38,7 +39,12 @@ def services_of(
         settings=settings or ServiceSettings(),
         registry=registry or Registry(),
         trouble=Trouble(),
+        scope=TaskScope("calls", _fail),
     )
+
+
+def _fail(name: str, error: BaseException) -> None:
+    raise AssertionError(f"{name} failed") from error
 
 
 async def started(cluster: FakeCluster, settings: ServiceSettings | None = None) -> dict[str, Services]:

@@ -46,7 +46,7 @@ _GIVE_BACK_TIME = Millis(5_000)
 
 
 class _Taking:
-    """Takes for one call, again and again under one lane of request ids."""
+    """Takes for one call, again and again; what it took for a caller who has hung up becomes visible again."""
 
     def __init__(
         self,
@@ -60,11 +60,18 @@ class _Taking:
         self._queues = queues
         self._request_ids = request_ids
         self._queue = queue.stored
+        self._fifo = queue.fifo
         self._maximum = maximum
         self._timeout = timeout
         self._attempt = attempt
 
     async def take(self, deadline: Millis) -> list[Received]:
+        if self._fifo:
+            return await self._take_alone(deadline)
+        answer = await self._queues.receive(self._queue, self._maximum, deadline, Millis(0), self._timeout)
+        return answer.messages
+
+    async def _take_alone(self, deadline: Millis) -> list[Received]:
         own = self._request_ids.take()
         queues, name = self._queues, self._queue
         nothing = Millis(0)
