@@ -53,6 +53,9 @@ def faults(
     out: Annotated[Path | None, typer.Option(help="Where the reports go.", show_default=".broker/faults")] = None,
     network: Annotated[str, typer.Option(help="auto, namespaces or loopback.")] = "auto",
     record: Annotated[Path | None, typer.Option(help="A page whose last section is to tell of this run.")] = None,
+    together: Annotated[
+        bool, typer.Option(help="All workloads of a fault at once, on one cluster: the whole table in half an hour.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option(help="Leave out the cells that the reports in --out tell of, and add to them.")
     ] = False,
@@ -75,7 +78,7 @@ def faults(
         before = _told_before(place) if resume else []
         done = {outcome.cell for outcome in before}
         cells = [cell for cell in cells if cell not in done]
-        code = _run(cells, minutes, place, _networks(network), console, before)
+        code = _run(matrix.rows_of(cells, together=together), minutes, place, _networks(network), console, before)
     if record is not None:
         section = (place / SECTION).read_text(encoding="utf-8")
         record.write_text(recorded(record.read_text(encoding="utf-8"), section), encoding="utf-8")
@@ -83,7 +86,7 @@ def faults(
 
 
 def _run(
-    cells: list[matrix.Cell],
+    rows: list[list[matrix.Cell]],
     minutes: float,
     place: Path,
     new_network: Callable[[], Network],
@@ -98,7 +101,7 @@ def _run(
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(battery.run(cells, minutes * 60))
+            runner.run(battery.run(rows, minutes * 60))
     except KeyboardInterrupt:
         code = INTERRUPTED
     except (NetworkError, ClusterError) as error:

@@ -15,6 +15,7 @@ from broker.base.errors import BrokerError
 from loadtest.cluster import ClusterError
 from loadtest.faults.catalogue import FAULTS
 from loadtest.faults.cell import CellRun, encoded
+from loadtest.faults.history import History
 from loadtest.faults.matrix import Cell
 from loadtest.faults.network import Network
 from loadtest.faults.outcome import Outcome
@@ -42,9 +43,9 @@ class Battery:
         self._made = 0
         self._number = 0
 
-    async def run(self, cells: Sequence[Cell], seconds: float) -> None:
-        """Begins no cell after ``seconds``; goes through ``cells`` again while time is left. Raises NetworkError,
-        ClusterError when no cluster can be started any more."""
+    async def run(self, rows: Sequence[Sequence[Cell]], seconds: float) -> None:
+        """The cells of a row, which have one fault, run at once. Begins none after ``seconds``; goes through ``rows``
+        again while time is left. Raises NetworkError, ClusterError when no cluster can be started any more."""
         remove_leftovers(self._out)
         until = time.monotonic() + seconds
         progress = Progress(
@@ -55,18 +56,18 @@ class Battery:
             with progress:
                 bar = progress.add_task("faults", total=seconds, doing="")
                 began = time.monotonic()
-                while cells and time.monotonic() < until:
-                    for cell in cells:
+                while rows and time.monotonic() < until:
+                    for row in rows:
                         if time.monotonic() >= until:
                             break
-                        await self._run_cell(cell, progress, bar)
+                        await self._run_row(row, progress, bar)
                         progress.update(bar, completed=time.monotonic() - began)
         finally:
             await self._leave()
 
-    async def _run_cell(self, cell: Cell, progress: Progress, bar: TaskID) -> None:
-        fault, plan = FAULTS[cell.fault], PLANS[cell.workload]
-        name = f"{cell.fault} x {cell.workload}"
+    async def _run_row(self, row: Sequence[Cell], progress: Progress, bar: TaskID) -> None:
+        fault = FAULTS[row[0].fault]
+        name = f"{fault.name} x {', '.join(cell.workload for cell in row)}"
         self._number += 1
 
         def say(what: str) -> None:
@@ -74,18 +75,19 @@ class Battery:
 
         say("starting nodes")
         cluster = await self._cluster_for(fault)
-        run = CellRun(cluster, fault, plan, self._number, say)
+        run = CellRun(cluster, fault, [PLANS[cell.workload] for cell in row], self._number, say)
         try:
-            outcome = await run.run()
+            outcomes = await run.run()
         except (BrokerError, ClusterError) as error:
             self._console.print(f"[yellow]{name} could not begin: {error}[/]")
             await self._leave()
             return
-        self.outcomes.append(outcome)
-        progress.console.print(line_of(outcome), soft_wrap=True, highlight=False)
-        if outcome.state != "kept":
-            self._keep(run, outcome)
-        if outcome.state != "kept" or fault.changes:
+        self.outcomes += outcomes
+        for share, outcome in zip(run.shares, outcomes, strict=True):
+            progress.console.print(line_of(outcome), soft_wrap=True, highlight=False)
+            if outcome.state != "kept":
+                self._keep(share.history, outcome)
+        if fault.changes or any(outcome.state != "kept" for outcome in outcomes):
             await self._leave()
 
     async def _cluster_for(self, fault: Fault) -> ZonedCluster:
@@ -122,11 +124,11 @@ class Battery:
             await cluster.stop()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _keep(self, run: CellRun, outcome: Outcome) -> None:
+    def _keep(self, history: History, outcome: Outcome) -> None:
         """The history, and what the nodes logged."""
         place = self._out / f"{self._number:03}-{outcome.fault}-{outcome.workload}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / "history.json").write_bytes(encoded(run.history))
+        (place / "history.json").write_bytes(encoded(history))
         for log in self._folder.glob("*.log"):
             with contextlib.suppress(OSError):
                 shutil.copy(log, place)

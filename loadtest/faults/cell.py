@@ -1,11 +1,11 @@
-"""Runs one cell: clients at work, a fault that comes and goes, the cluster whole again, the queue drained, judged."""
+"""Runs cells: clients at work, a fault that comes and goes, the cluster whole again, the queue drained, judged."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -32,19 +32,35 @@ _PART_SECONDS = 3.0
 Say = Callable[[str], None]
 
 
+class Share:
+    """One workload of a run, and what becomes of it."""
+
+    def __init__(self, plan: Plan, number: int) -> None:
+        self.plan = plan
+        self.history = History(time.monotonic)
+        self.workload = workloads.make(plan, number, self.history)
+        self.drained = False
+
+    async def drain(self, client: Client) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.workload.drained(client)
+                self.drained = True
+
+
 class CellRun:
-    def __init__(self, cluster: ZonedCluster, fault: Fault, plan: Plan, number: int, say: Say) -> None:
+    """One cell, or several of one fault at once: their workloads side by side. Faults of "the leader" mean that of the
+    first workload's first queue."""
+
+    def __init__(self, cluster: ZonedCluster, fault: Fault, plans: Sequence[Plan], number: int, say: Say) -> None:
         self._cluster = cluster
         self._fault = fault
-        self._plan = plan
         self._say = say
-        self.history = History(time.monotonic)
-        self._workload = workloads.make(plan, number, self.history)
+        self.shares = [Share(plan, number) for plan in plans]
         self._trouble = ""
         self._lacked = "not asked"
-        self._drained = False
 
-    async def run(self) -> Outcome:
+    async def run(self) -> list[Outcome]:
         """Raises BrokerError when the cluster does not even take a queue before the fault."""
         began = time.monotonic()
         logged = self._logged()
@@ -52,23 +68,27 @@ class CellRun:
             sending, receiving, operator = [
                 await clients.enter_async_context(parting(Client(self._cluster.addresses))) for _ in range(3)
             ]
-            scene = Scene(self._cluster, operator, self._workload, self._say)
+            scene = Scene(self._cluster, operator, self.shares[0].workload, self._say)
             self._say("making queues")
-            await self._workload.prepare(operator)
-            working = asyncio.ensure_future(self._workload.run(sending, receiving))
+            first, *others = [share.workload for share in self.shares]
+            await first.prepare(operator, None)
+            for other in others:
+                await other.prepare(operator, first.queues[0])
+            working = [asyncio.ensure_future(share.workload.run(sending, receiving)) for share in self.shares]
             try:
                 await self._perform(scene, working)
             finally:
-                working.cancel()
-                await asyncio.wait([working])
+                for each in working:
+                    each.cancel()
+                await asyncio.wait(working)
             await self._tidy(operator)
         self._look_for_tracebacks(scene, logged)
-        return self._outcome(scene, time.monotonic() - began)
+        return [self._outcome(scene, share, time.monotonic() - began) for share in self.shares]
 
-    async def _perform(self, scene: Scene, working: asyncio.Future[None]) -> None:
+    async def _perform(self, scene: Scene, working: Sequence[asyncio.Future[None]]) -> None:
         await asyncio.sleep(BEFORE_SECONDS)
         self._say(self._fault.what)
-        self.history.mark(BEGUN)
+        self._mark(BEGUN)
         try:
             async with asyncio.timeout(SCRIPT_SECONDS):
                 await self._fault.script(scene)
@@ -76,29 +96,35 @@ class CellRun:
             self._trouble = str(error)
         except TimeoutError:
             self._trouble = f"the fault was not over after {SCRIPT_SECONDS:g} s"
-        self.history.mark(ENDED)
+        self._mark(ENDED)
         self._say("waiting until the cluster is whole")
         self._lacked = await scene.whole(WHOLE_SECONDS)
         if not self._lacked:
-            self.history.mark(WHOLE)
+            self._mark(WHOLE)
         await asyncio.sleep(AFTER_SECONDS)
-        self._workload.stop_sending()
-        self.history.mark(STOPPED)
+        for share in self.shares:
+            share.workload.stop_sending()
+        self._mark(STOPPED)
         self._say("draining")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self._workload.drained(scene.client)
-                self._drained = True
-        failure = working.exception() if working.done() else None
-        if failure is not None:
-            scene.doubt(f"the clients failed: {failure!r}")
+        async with asyncio.TaskGroup() as group:
+            for share in self.shares:
+                group.create_task(share.drain(scene.client))
+        for each in working:
+            failure = each.exception() if each.done() else None
+            if failure is not None:
+                scene.doubt(f"the clients failed: {failure!r}")
+
+    def _mark(self, what: str) -> None:
+        for share in self.shares:
+            share.history.mark(what)
 
     async def _tidy(self, client: Client) -> None:
         """The next cell on this cluster is not to find this one's queues."""
         with contextlib.suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(_TIDY_SECONDS):
-                for queue in reversed(self._workload.queues):
-                    await client.delete_queue(queue)
+                for share in self.shares:
+                    for queue in reversed(share.workload.queues):
+                        await client.delete_queue(queue)
 
     def _logged(self) -> dict[str, int]:
         return {name: node.log.stat().st_size for name, node in self._cluster.nodes.items() if node.log.exists()}
@@ -110,22 +136,20 @@ class CellRun:
             if count:
                 scene.doubt(f"node {name} logged {count} tracebacks")
 
-    def _outcome(self, scene: Scene, seconds: float) -> Outcome:
-        plan, marks = self._plan, self.history.marks
-        ended, whole = instant_of(ENDED, marks), instant_of(WHOLE, marks)
+    def _outcome(self, scene: Scene, share: Share, seconds: float) -> Outcome:
+        plan, history = share.plan, share.history
+        ended, whole = instant_of(ENDED, history.marks), instant_of(WHOLE, history.marks)
         return Outcome(
             fault=self._fault.name,
             workload=plan.name,
-            verdict=judge(
-                self.history, Terms(plan.visibility, plan.delay, plan.fifo, plan.moves), drained=self._drained
-            ),
-            timeline=timeline_of(self.history),
+            verdict=judge(history, Terms(plan.visibility, plan.delay, plan.fifo, plan.moves), drained=share.drained),
+            timeline=timeline_of(history),
             whole_after=None if ended is None or whole is None else whole - ended,
             lacked=self._lacked,
             notes=tuple(scene.notes),
             doubts=tuple(scene.doubts),
             trouble=self._trouble,
-            drained=self._drained,
+            drained=share.drained,
             seconds=seconds,
         )
 

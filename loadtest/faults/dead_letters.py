@@ -27,10 +27,10 @@ class DeadLetters(Workload):
     def queues(self) -> tuple[str, ...]:
         return (self.queue, self._dead)
 
-    async def prepare(self, client: Client) -> None:
+    async def prepare(self, client: Client, beside: str | None) -> None:
         await client.create_queue(self._dead)
         redrive = RedrivePolicy(self._dead, FAILURES)
-        await client.create_queue(self.queue, visibility_timeout=self.plan.visibility, redrive=redrive)
+        await client.create_queue(self.queue, beside=beside, visibility_timeout=self.plan.visibility, redrive=redrive)
 
     async def run(self, sending: Client, receiving: Client) -> None:
         async with asyncio.TaskGroup() as group:

@@ -26,7 +26,7 @@ class IdleQueues(Workload):
     def queues(self) -> tuple[str, ...]:
         return tuple(self._chosen)
 
-    async def prepare(self, client: Client) -> None:
+    async def prepare(self, client: Client, _beside: str | None) -> None:
         by_group: dict[int, str] = {}
         for name in self._made:
             await client.create_queue(name, visibility_timeout=self.plan.visibility)

@@ -38,3 +38,13 @@ def select(
         for turn in range(len(columns))
         for place, fault in enumerate(rows)
     ]
+
+
+def rows_of(cells: Iterable[Cell], *, together: bool) -> list[list[Cell]]:
+    """What runs at once: one cell, or all of a fault."""
+    if not together:
+        return [[cell] for cell in cells]
+    rows: dict[str, list[Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.fault, []).append(cell)
+    return list(rows.values())

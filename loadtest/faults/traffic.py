@@ -58,9 +58,10 @@ class Workload:
         """All it uses; the first is the one whose leader is meant by "the leader"."""
         return (self.queue,)
 
-    async def prepare(self, client: Client) -> None:
+    async def prepare(self, client: Client, beside: str | None) -> None:
+        """``beside``: a queue whose leader is to be this one's, too."""
         options: QueueOptions = {**self.plan.options, "visibility_timeout": self.plan.visibility}
-        await client.create_queue(self.queue, **options)
+        await client.create_queue(self.queue, beside=beside, **options)
 
     async def run(self, sending: Client, receiving: Client) -> None:
         async with asyncio.TaskGroup() as group:

@@ -24,7 +24,7 @@ pytestmark = [
 
 async def outcome_of(cell: Cell, out: Path) -> Outcome:
     battery = Battery(lambda: LoopbackNetwork((CLIENT_PORT, PEER_PORT)), out, Console(file=io.StringIO()))
-    await battery.run([cell], seconds=1)
+    await battery.run([[cell]], seconds=1)
     (outcome,) = battery.outcomes
     return outcome
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from loadtest.faults.catalogue import FAULTS
-from loadtest.faults.matrix import Cell, UnknownName, select
+from loadtest.faults.matrix import Cell, UnknownName, rows_of, select
 from loadtest.faults.workloads import PLANS
 
 ROWS, COLUMNS = ["cut", "kill", "slow"], ["standard", "fifo"]
@@ -45,3 +45,15 @@ def test_a_name_that_is_neither_is_told_with_those_there_are() -> None:
 
 def test_no_name_is_both_a_fault_and_a_workload() -> None:
     assert not set(FAULTS) & set(PLANS)
+
+
+def test_the_cells_of_a_fault_run_one_by_one_or_together() -> None:
+    cells = select(["cut", "kill"], ["fifo", "idle"], [])
+
+    alone, together = rows_of(cells, together=False), rows_of(cells, together=True)
+
+    assert alone == [[cell] for cell in cells]
+    assert sorted(sorted(row) for row in together) == [
+        [Cell("cut", "fifo"), Cell("cut", "idle")],
+        [Cell("kill", "fifo"), Cell("kill", "idle")],
+    ]
