@@ -27,7 +27,11 @@ class Clock(Protocol):
 
 def earliest(*deadlines: Millis | None) -> Millis | None:
     """The first of the deadlines that exist."""
-    return min((deadline for deadline in deadlines if deadline is not None), default=None)
+    first: Millis | None = None
+    for deadline in deadlines:
+        if deadline is not None and (first is None or deadline < first):
+            first = deadline
+    return first
 
 
 class Instant(NamedTuple):

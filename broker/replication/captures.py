@@ -106,7 +106,9 @@ class Captures:
         self._by_backup.pop(backup, None)
 
     def next_deadline(self) -> Millis | None:
-        return min((capture.expires_at for capture in self._by_backup.values()), default=None)
+        if not self._by_backup:  # nearly always, and asked in every turn
+            return None
+        return min(capture.expires_at for capture in self._by_backup.values())
 
     def wake(self, now: Millis) -> None:
         self._by_backup = {backup: capture for backup, capture in self._by_backup.items() if capture.expires_at > now}

@@ -81,7 +81,9 @@ class ClusterClock:
 
     def instant(self) -> Instant:
         now = self.monotonic()
-        self._notice_standstill(now)
+        if now - self._last > _STANDSTILL:
+            self._stood_still(now)
+        self._last = now
         if now >= self._review_at:
             self._review(now)
         return Instant(now, WallMillis(now + self._offset))
@@ -103,7 +105,9 @@ class ClusterClock:
 
     def heard(self, peer: NodeId, report: ClockReport) -> None:
         now = self.monotonic()
-        self._notice_standstill(now)
+        if now - self._last > _STANDSTILL:
+            self._stood_still(now)
+        self._last = now
         if now < self._deaf_until:
             return
         offset = report.wall - now
@@ -157,13 +161,12 @@ class ClusterClock:
 
     # --- inside
 
-    def _notice_standstill(self, now: Millis) -> None:
-        """After this process has stood still, frames come that were sent long ago, by clocks that may have been set
-        since. Who knows the time does not listen to those."""
-        if now - self._last > _STANDSTILL and self.settled:
+    def _stood_still(self, now: Millis) -> None:
+        """Then frames come that were sent long ago, by clocks that may have been set since. Who knows the time does not
+        listen to those."""
+        if self.settled:
             self._sources.clear()
             self._deaf_until = Millis(now + _DEAF_FOR)
-        self._last = now
 
     def _review(self, now: Millis) -> None:
         self._review_at = Millis(now + _REVIEW_EVERY)

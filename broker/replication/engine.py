@@ -281,7 +281,7 @@ class Engine:
 
     def _send(self, messages: dict[NodeId, list[Any]]) -> None:
         talk = self.calls.take_talk()
-        if self._transport is None:
+        if self._transport is None or not (messages or talk):
             return
         for peer, unsaid in self._saying.say(self._transport, messages, talk, self.clock.report()):
             self.calls.not_sent(peer, unsaid)
