@@ -84,6 +84,8 @@ SESSION_WINDOW = 128
 SESSION_IDLE_LIFETIME = Millis(10 * MINUTE)
 MAX_SESSIONS = 20_000
 """Sessions remembered per group; the least recently used goes first."""
+MAX_SESSIONS_SIZE = 64 * MIB
+"""Bytes of replies remembered per group. Beyond it, too, the least recently used session goes first."""
 
 # The cluster
 DEFAULT_DATA_GROUPS = 12

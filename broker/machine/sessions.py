@@ -20,12 +20,21 @@ _PIECE_BYTES = 48 * 1024
 
 
 class _Session:
-    __slots__ = ("highest", "replies", "used_at")
+    __slots__ = ("highest", "replies", "size", "used_at")
 
     def __init__(self, highest: int, used_at: int) -> None:
         self.highest = highest
         self.used_at = used_at
         self.replies: dict[int, bytes] = {}
+        self.size = 0
+        """Bytes of the replies."""
+
+    def put(self, number: int, reply: bytes) -> int:
+        """By how many bytes it has grown."""
+        grown = len(reply) - len(self.replies.get(number, b""))
+        self.replies[number] = reply
+        self.size += grown
+        return grown
 
 
 class _SessionPart(msgspec.Struct, frozen=True, array_like=True):
@@ -45,17 +54,21 @@ _Captured = list[tuple[bytes, int, int, dict[int, bytes]]]
 class Sessions:
     """Least recently used first. Times are machine time, so every replica forgets the same."""
 
-    __slots__ = ("_idle_lifetime", "_most", "_sessions", "_window")
+    __slots__ = ("_idle_lifetime", "_largest", "_most", "_sessions", "_size", "_window")
 
     def __init__(
         self,
         window: int = limits.SESSION_WINDOW,
         most: int = limits.MAX_SESSIONS,
         idle_lifetime: int = limits.SESSION_IDLE_LIFETIME,
+        largest: int = limits.MAX_SESSIONS_SIZE,
     ) -> None:
+        """``most`` sessions with replies of ``largest`` bytes in all; ``idle_lifetime`` in milliseconds."""
         self._window = window
         self._most = most
         self._idle_lifetime = idle_lifetime
+        self._largest = largest
+        self._size = 0
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
 
     def __len__(self) -> int:
@@ -68,7 +81,7 @@ class Sessions:
             session = next(iter(sessions.values()))
             if session.used_at + self._idle_lifetime > at:
                 return
-            sessions.popitem(last=False)
+            self._forget_one()
 
     def recall(self, name: bytes, number: int) -> bytes | None:
         """The remembered reply; None: not seen, carry it out.
@@ -91,13 +104,15 @@ class Sessions:
         if session is None:
             session = sessions[name] = _Session(number, at)
             if len(sessions) > self._most:
-                sessions.popitem(last=False)
+                self._forget_one()
         else:
             sessions.move_to_end(name)
             session.used_at = at
             if number > session.highest:
                 self._advance(session, number)
-        session.replies[number] = reply
+        self._size += session.put(number, reply)
+        while self._size > self._largest and len(sessions) > 1:
+            self._forget_one()
 
     def touch(self, name: bytes, at: int) -> None:
         """A retry is use, too."""
@@ -119,6 +134,7 @@ class Sessions:
     def load(self, pieces: Iterable[bytes]) -> None:
         """Raises ValueError when damaged."""
         self._sessions.clear()
+        self._size = 0
         for piece in pieces:
             try:
                 parts = _decoder.decode(piece)
@@ -128,19 +144,27 @@ class Sessions:
                 session = self._sessions.get(part.session)
                 if session is None:
                     session = self._sessions[part.session] = _Session(part.highest, part.used_at)
-                session.replies.update(part.replies)
+                self._size += sum(session.put(number, reply) for number, reply in part.replies)
+
+    def _forget_one(self) -> None:
+        """The least recently used."""
+        _, session = self._sessions.popitem(last=False)
+        self._size -= session.size
 
     def _advance(self, session: _Session, number: int) -> None:
         """A session whose numbers go to several groups skips some in each; looking at all replies costs more than at
         the numbers that fall out."""
         oldest, further = number - self._window, number - session.highest
+        before = session.size
         if further == 1:
-            session.replies.pop(oldest, None)
+            session.size -= len(session.replies.pop(oldest, b""))
         elif further <= len(session.replies):
             for fallen in range(oldest - further + 1, oldest + 1):
-                session.replies.pop(fallen, None)
+                session.size -= len(session.replies.pop(fallen, b""))
         else:
             session.replies = {each: reply for each, reply in session.replies.items() if each > oldest}
+            session.size = sum(map(len, session.replies.values()))
+        self._size -= before - session.size
         session.highest = number
 
 

@@ -65,6 +65,40 @@ def test_beyond_the_most_sessions_the_least_recently_used_goes() -> None:
     assert sessions.recall(b"first", 1) == b"first"
 
 
+def test_beyond_the_most_bytes_the_least_recently_used_goes() -> None:
+    sessions = Sessions(window=2, largest=10)
+    for number in (1, 2, 3):  # what falls out of the window does not count
+        sessions.remember(b"first", number, b"1234", 0)
+    sessions.remember(b"second", 1, b"12", 1)
+    assert sessions.recall(b"first", 3) == b"1234"
+
+    sessions.remember(b"third", 1, b"1", 2)
+
+    assert sessions.recall(b"first", 3) is None
+    assert (sessions.recall(b"second", 1), sessions.recall(b"third", 1)) == (b"12", b"1")
+
+
+def test_bytes_are_counted_alike_after_a_leap_a_second_reply_and_a_load() -> None:
+    sessions = Sessions(window=2, largest=10)
+    for number in (1, 2, 9):
+        sessions.remember(b"first", number, b"1234", 0)
+    sessions.remember(b"first", 9, b"123456", 0)
+    loaded = Sessions(window=2, largest=10)
+    loaded.load(encode(sessions.capture()))
+
+    for each in (sessions, loaded):
+        each.remember(b"second", 1, b"1234", 1)  # ten in all
+        assert len(each) == 2
+        each.remember(b"second", 2, b"1", 2)
+        assert len(each) == 1
+
+
+def test_one_session_alone_may_be_larger() -> None:
+    sessions = Sessions(largest=10)
+    sessions.remember(b"first", 1, b"x" * 50, 0)
+    assert sessions.recall(b"first", 1) == b"x" * 50
+
+
 def test_a_dump_carries_all_in_pieces_and_in_order_of_use() -> None:
     sessions = Sessions(most=3)
     for number in range(20):
