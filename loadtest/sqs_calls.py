@@ -50,6 +50,8 @@ class SqsConnection(asyncio.Protocol):
     async def __call__(self, operation: str, **members: Any) -> dict[str, Any]:
         """Raises CallError."""
         assert self._transport is not None, "it is used outside its context"
+        if self._transport.is_closing():
+            raise CallError(f"{self._address} has hung up")
         content = _encode(members)
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(f"{self._head(operation)}{len(content)}\r\n\r\n".encode() + content)

@@ -124,7 +124,9 @@ class Batching(Generic[Item, Result]):
         unwanted: Callable[[Hashable, Result], None] | None = None,
     ) -> None:
         """``unwanted``: told of an answer whose caller gave up before it saw it."""
-        self._name = name
+        self.name = name
+        self.calls = self.batches = 0
+        """Carried so far."""
         self._carry = carry
         self._limits = limits
         self._scope = scope
@@ -142,7 +144,7 @@ class Batching(Generic[Item, Result]):
         if not lane.runners or (full and lane.runners < AT_ONCE):
             lane.runners += 1
             try:
-                self._scope.start(self._run(key, lane), name=self._name)
+                self._scope.start(self._run(key, lane), name=self.name)
             except RuntimeError:
                 lane.runners -= 1
                 raise Unavailable("this node is stopping: ask another one") from None
@@ -158,6 +160,8 @@ class Batching(Generic[Item, Result]):
         calls: list[Call[Item, Result]] = []
         try:
             while calls := lane.take(self._limits):
+                self.batches += 1
+                self.calls += len(calls)
                 try:
                     await self._carry(key, calls)
                 except Exception as error:  # is the callers' answer

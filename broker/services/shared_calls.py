@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
@@ -22,6 +22,7 @@ from broker.services.outgoing import Outgoing, Packed, joined
 from broker.services.receiving import Received
 from broker.services.replies import Failures
 from broker.services.sent import Part
+from broker.telemetry.metrics import Reading, Registry
 
 _LIMITS = BatchLimits(count=500, size=MIB)
 _GIVE_BACK_TIME = Millis(5 * SECOND)
@@ -41,13 +42,13 @@ class _Sends(NamedTuple):
 class SharedSends:
     def __init__(self, send: SendTogether, scope: TaskScope) -> None:
         self._send = send
-        self._batching: Batching[_Sends, tuple[Part, ...]] = Batching("sends", self._carry, _LIMITS, scope)
+        self.batching: Batching[_Sends, tuple[Part, ...]] = Batching("sends", self._carry, _LIMITS, scope)
 
     async def send(self, name: str, outgoing: Outgoing, deadline: Millis) -> tuple[Part, ...]:
         """Raises what sending raises."""
         packed = outgoing.packed
         key = (name, packed.ordinary)  # those that ask for nothing special are judged as a whole
-        parts = await self._batching.ask(key, _Sends(packed, deadline), len(packed.sizes), len(packed.messages))
+        parts = await self.batching.ask(key, _Sends(packed, deadline), len(packed.sizes), len(packed.messages))
         return parts if outgoing.places is None else tuple(part.within(outgoing.places) for part in parts)
 
     async def _carry(self, key: Hashable, calls: list[Call[_Sends, tuple[Part, ...]]]) -> None:
@@ -74,7 +75,7 @@ class SharedReceives:
         self._give_back = give_back
         self._monotonic = monotonic
         self._scope = scope
-        self._batching: Batching[Millis, list[Received]] = Batching(
+        self.batching: Batching[Millis, list[Received]] = Batching(
             "receives", self._carry, _LIMITS, scope, self._unwanted
         )
 
@@ -85,7 +86,7 @@ class SharedReceives:
 
         Raises what receiving raises.
         """
-        return await self._batching.ask((name, visibility_timeout), deadline, maximum, 0)
+        return await self.batching.ask((name, visibility_timeout), deadline, maximum, 0)
 
     async def _carry(self, key: Hashable, calls: list[Call[Millis, list[Received]]]) -> None:
         name, timeout = cast("tuple[str, Millis | None]", key)
@@ -131,12 +132,12 @@ class _Deletes(NamedTuple):
 class SharedDeletes:
     def __init__(self, delete: DeleteTogether, scope: TaskScope) -> None:
         self._delete = delete
-        self._batching: Batching[_Deletes, Failures] = Batching("deletes", self._carry, _LIMITS, scope)
+        self.batching: Batching[_Deletes, Failures] = Batching("deletes", self._carry, _LIMITS, scope)
 
     async def delete(self, name: str, handles: Sequence[bytes], deadline: Millis) -> Failures:
         """Raises BatchEmpty, BatchTooLarge, and what deleting raises."""
         check_batch(len(handles))
-        return await self._batching.ask(name, _Deletes(handles, deadline), len(handles), 0)
+        return await self.batching.ask(name, _Deletes(handles, deadline), len(handles), 0)
 
     async def _carry(self, key: Hashable, calls: list[Call[_Deletes, Failures]]) -> None:
         every = [handle for call in calls for handle in call.item.handles]
@@ -146,3 +147,16 @@ class SharedDeletes:
             end = start + call.count
             call.answer(tuple((place - start, refusal) for place, refusal in failures if start <= place < end))
             start = end
+
+
+def tell(registry: Registry, batchings: Sequence[Batching[Any, Any]]) -> None:
+    """How many calls travelled, and in how many batches."""
+
+    def calls() -> Reading:
+        return [((each.name,), each.calls) for each in batchings]
+
+    def batches() -> Reading:
+        return [((each.name,), each.batches) for each in batchings]
+
+    registry.counters("broker_shared_calls", "Calls that travelled in batches.", ("kind",), calls)
+    registry.counters("broker_shared_batches", "Batches of calls about one queue.", ("kind",), batches)

@@ -36,7 +36,7 @@ from loadtest.faults.outcome import Outcome
 from loadtest.faults.page import page_of
 from loadtest.faults.report import Setting, summary_of, text_of
 from loadtest.faults.workloads import PLANS
-from loadtest.faults.zones import CLIENT_PORT, PEER_PORT
+from loadtest.faults.zones import SEEN_PORTS
 from loadtest.figures import load_average
 
 INTERRUPTED = 130
@@ -134,7 +134,7 @@ def _write(outcomes: list[Outcome], setting: Setting, place: Path, console: Cons
 def _networks(kind: str) -> Callable[[], Network]:
     if kind == "namespaces" or (kind == "auto" and namespaces.are_permitted()):
         return namespaces.NamespaceNetwork
-    return lambda: LoopbackNetwork((CLIENT_PORT, PEER_PORT))
+    return lambda: LoopbackNetwork(SEEN_PORTS)
 
 
 class _alone:  # noqa: N801  # reads as a statement

@@ -35,10 +35,10 @@ Say = Callable[[str], None]
 class Share:
     """One workload of a run, and what becomes of it."""
 
-    def __init__(self, plan: Plan, number: int) -> None:
+    def __init__(self, plan: Plan, number: int, aws_addresses: Sequence[str]) -> None:
         self.plan = plan
         self.history = History(time.monotonic)
-        self.workload = workloads.make(plan, number, self.history)
+        self.workload = workloads.make(plan, number, self.history, aws_addresses)
         self.drained = False
 
     async def drain(self, client: Client) -> None:
@@ -56,7 +56,7 @@ class CellRun:
         self._cluster = cluster
         self._fault = fault
         self._say = say
-        self.shares = [Share(plan, number) for plan in plans]
+        self.shares = [Share(plan, number, cluster.aws_addresses) for plan in plans]
         self._trouble = ""
         self._lacked = "not asked"
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from loadtest.faults.dead_letters import DeadLetters
 from loadtest.faults.history import History
 from loadtest.faults.idle import IdleQueues
+from loadtest.faults.sqs import SqsTraffic
 from loadtest.faults.traffic import Plan, Workload
 
 STANDARD = Plan(
@@ -99,13 +102,26 @@ IDLE = Plan(
     visibility=5.0,
 )
 
-PLANS = {plan.name: plan for plan in (STANDARD, FIFO, DEAD_LETTERS, HOLDING, POLLING, BATCHES, SPREAD, IDLE)}
+SQS = Plan(
+    "sqs",
+    "twenty clients of the AWS port, a message a call: 150 a second",
+    senders=12,
+    every=0.08,
+    receivers=8,
+    most=10,
+    wait=1.0,
+    visibility=10.0,
+)
+
+PLANS = {plan.name: plan for plan in (STANDARD, FIFO, DEAD_LETTERS, HOLDING, POLLING, BATCHES, SPREAD, IDLE, SQS)}
 
 
-def make(plan: Plan, number: int, history: History) -> Workload:
-    """``number``: of the cell."""
+def make(plan: Plan, number: int, history: History, aws_addresses: Sequence[str]) -> Workload:
+    """``number``: of the cell. ``aws_addresses``: of the AWS ports, host:port."""
     if plan is DEAD_LETTERS:
         return DeadLetters(plan, number, history)
     if plan is IDLE:
         return IdleQueues(plan, number, history)
+    if plan is SQS:
+        return SqsTraffic(plan, number, history, aws_addresses)
     return Workload(plan, number, history)

@@ -21,10 +21,14 @@ from loadtest.faults.network import Network
 from loadtest.faults.node import PROGRAM
 
 ZONES = ("a", "b", "c")
-CLIENT_PORT, PEER_PORT, ADMIN_PORT = 24_001, 24_101, 24_201
+CLIENT_PORT, PEER_PORT, ADMIN_PORT, AWS_PORT = 24_001, 24_101, 24_201, 24_301
+SEEN_PORTS = (CLIENT_PORT, PEER_PORT, AWS_PORT)
+"""On which nodes are reached from elsewhere."""
 GROUPS = 6
 MIB = 1024 * 1024
 _END_SECONDS = 10.0
+_START_SECONDS = 90.0
+"""Six nodes on a machine that has more to do."""
 
 
 class ZonedCluster:
@@ -56,6 +60,10 @@ class ZonedCluster:
         return ",".join(f"{self._network.seen(name)}:{CLIENT_PORT}" for name in self.founders)
 
     @property
+    def aws_addresses(self) -> list[str]:
+        return [f"{self._network.seen(name)}:{AWS_PORT}" for name in self.founders]
+
+    @property
     def zones(self) -> tuple[str, ...]:
         return ZONES
 
@@ -74,7 +82,7 @@ class ZonedCluster:
             self.nodes[name] = self._process(name)
             self.order(self.nodes[name], volatile=self._volatile)
             self.nodes[name].start()
-        await asyncio.gather(*(wait_ready(node) for node in self.nodes.values()))
+        await asyncio.gather(*(wait_ready(node, _START_SECONDS) for node in self.nodes.values()))
 
     async def stop(self) -> None:
         """Kills what runs and removes the network; the folder stays."""
@@ -102,13 +110,13 @@ class ZonedCluster:
         """Returns when they are ready. Raises ClusterError."""
         for node in nodes:
             node.start()
-        await asyncio.gather(*(wait_ready(node) for node in nodes))
+        await asyncio.gather(*(wait_ready(node, _START_SECONDS) for node in nodes))
 
     async def join(self, name: str) -> BrokerProcess:
         """Starts a spare node on an empty directory, which joins those that run; returns when it is ready."""
         node = self.nodes[name] = self._process(name, self.addresses)
         node.start()
-        await wait_ready(node)
+        await wait_ready(node, _START_SECONDS)
         return node
 
     async def part_with(self, node: BrokerProcess) -> None:
@@ -149,7 +157,8 @@ class ZonedCluster:
             client_listen=f"{own}:{CLIENT_PORT}",
             peer_listen=f"{own}:{PEER_PORT}",
             admin_listen=f"{own}:{ADMIN_PORT}",
-            aws_listen="",
+            aws_listen=f"{own}:{AWS_PORT}",
+            development=True,
             advertise_client=f"{seen}:{CLIENT_PORT}",
             advertise_peer=f"{seen}:{PEER_PORT}",
             groups=GROUPS,

@@ -13,7 +13,7 @@ from loadtest.faults.battery import Battery
 from loadtest.faults.loopback import LoopbackNetwork
 from loadtest.faults.matrix import Cell
 from loadtest.faults.outcome import Outcome
-from loadtest.faults.zones import CLIENT_PORT, PEER_PORT
+from loadtest.faults.zones import SEEN_PORTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,7 +23,7 @@ pytestmark = [
 
 
 async def outcome_of(cell: Cell, out: Path) -> Outcome:
-    battery = Battery(lambda: LoopbackNetwork((CLIENT_PORT, PEER_PORT)), out, Console(file=io.StringIO()))
+    battery = Battery(lambda: LoopbackNetwork(SEEN_PORTS), out, Console(file=io.StringIO()))
     await battery.run([[cell]], seconds=1)
     (outcome,) = battery.outcomes
     return outcome
