@@ -9,8 +9,10 @@ EXAMPLES ?= 2000
 MINUTES ?= 30
 ONLY ?=
 CLIENTS := build/clients
+GOPATH ?= /usr/share/gocode
+PLUGINS ?=
 
-.PHONY: help run test test-clients test-js lint types sim demo bench faults overload connections fuzz proto clean
+.PHONY: help run test test-clients test-js test-go test-terraform lint types sim demo bench faults overload connections fuzz proto clean
 
 help: ## Show what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,10 +32,19 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -n auto
 
 test-clients: $(READY) $(CLIENTS)/celery $(CLIENTS)/dramatiq $(CLIENTS)/awscli ## Run Celery, dramatiq and aws-cli against a real node
-	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k 'not javascript'
+	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k 'not javascript and not sdk_of_go'
 
-test-js: $(READY) $(CLIENTS)/js ## Run sqs-consumer against a real node; needs Node.js and npm
+test-js: $(READY) $(CLIENTS)/js ## Run the SDK for JavaScript and sqs-consumer against a real node; needs Node.js and npm
 	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k javascript
+
+test-go: $(READY) $(CLIENTS)/go ## Run the SDK for Go against a real node; needs Go and the SDK under GOPATH (Debian has both)
+	@$(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_clients.py -k sdk_of_go
+
+test-terraform: $(READY) ## Run Terraform against a real node: make test-terraform PLUGINS=folder-with-the-provider
+	@TERRAFORM_PLUGINS='$(PLUGINS)' $(BIN)/python -m pytest -n 0 tests/conformance/sqs/test_terraform.py
+
+$(CLIENTS)/go: tests/conformance/sqs/clients/queues.go
+	@GO111MODULE=off GOPATH=$(GOPATH) go build -o $@/bin/queues $<
 
 $(CLIENTS)/js:
 	@mkdir -p $@ && npm install --silent --no-fund --no-audit --prefix $@ sqs-consumer @aws-sdk/client-sqs || { rm -rf $@; exit 1; }

@@ -28,7 +28,7 @@ WELL = b"GET /livez HTTP/1.1\r\n\r\n"
 
 NAMES = (
     *(b"Host", b"X-Amz-Target", b"Content-Type", b"Authorization", b"Content-Length", b"Transfer-Encoding", b"Expect"),
-    *(b"Connection", b"Upgrade", b"X-Amz-Content-SHA256", b"\xff", b""),
+    *(b"Connection", b"Upgrade", b"X-Amz-Content-SHA256", b"Smithy-Protocol", b"\xff", b""),
 )
 VALUES = (
     *(b"AmazonSQS.SendMessage", b"AmazonSQS.", b"3", b"-1", b"99999999999999", b"chunked", b"100-continue", b"h2c"),
@@ -36,17 +36,25 @@ VALUES = (
         b"upgrade",
         b"close",
         b"application/x-amz-json-1.0",
+        b"application/x-amz-cbor-1.1",
+        b"rpc-v2-cbor",
+        b"AWS4-HMAC-SHA256 Credential=a/20260101/r/apigateway/aws4_request,",
         b"AWS4-HMAC-SHA256 Credential=a/20260101/r/sqs/aws4_request,",
     ),
 )
 BODIES = (
     *(b"", b"{}", b'{"QueueUrl": "q", "MessageBody": "x"}', b"0\r\n\r\n"),
-    b"Action=SendMessage&QueueUrl=q&MessageBody=%F0%9F",
+    *(b"Action=SendMessage&QueueUrl=q&MessageBody=%F0%9F", b"\xa1\x68QueueUrl\x9b\x7f", b"\xbf\x68QueueUrl\x61q"),
 )
 names = st.sampled_from(NAMES)
 values = st.sampled_from(VALUES) | st.binary(max_size=30)
 bodies = st.sampled_from(BODIES) | st.binary(max_size=100)
-targets = st.sampled_from([b"/", b"/000000000000/q", b"/?Action=SendMessage", b"/?%FF=%", b"*", b"", b"http://x/"])
+targets = st.sampled_from(
+    [
+        *(b"/", b"/000000000000/q", b"/?Action=SendMessage", b"/?%FF=%", b"*", b"", b"http://x/"),
+        *(b"/service/AmazonSQS/operation/SendMessage", b"/restapis/%FF", b"/restapis/a"),
+    ]
+)
 
 
 @st.composite
@@ -88,6 +96,18 @@ class Sqs:
         return {"MessageId": members["MessageBody"]}
 
 
+class Apis:
+    """With paths of its own."""
+
+    name = "apigateway"
+
+    def operations(self) -> Mapping[str, Operation]:
+        return {"GetRestApi": self._get}
+
+    async def _get(self, _context: Context, members: dict[str, Any]) -> dict[str, Any]:
+        return {"id": members["restApiId"]}
+
+
 async def say(wire: Wire, said: bytes, hangs_up: bool) -> None:
     wire.send(said)
     if hangs_up:
@@ -103,7 +123,7 @@ anything = st.one_of(requests(), http2(), st.binary(max_size=100))
 @fewer
 @given(st.lists(st.tuples(anything, st.booleans()), min_size=1, max_size=6))
 def test_whatever_comes_others_are_served_and_nothing_stays(said: list[tuple[bytes, bool]]) -> None:
-    app = App([Sqs(), StsService()], AppSettings(), SystemClock(), Registry(), os.urandom, lambda: None)
+    app = App([Sqs(), StsService(), Apis()], AppSettings(), SystemClock(), Registry(), os.urandom, lambda: None)
 
     async def scenario() -> None:
         async with serving(app.answer, LIMITS) as server, asyncio.timeout(30):

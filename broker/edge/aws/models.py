@@ -18,6 +18,8 @@ Kind = Literal[
     "structure", "list", "map", "string", "integer", "long", "boolean", "blob", "timestamp", "float", "double"
 ]
 _KINDS: tuple[str, ...] = get_args(Kind)
+Place = Literal["", "uri", "querystring", "header", "headers", "statusCode"]
+"""``headers``: all whose names begin alike, as a map."""
 
 
 class QueryNames(msgspec.Struct, frozen=True):
@@ -32,7 +34,8 @@ class QueryNames(msgspec.Struct, frozen=True):
 
 class Shape(msgspec.Struct):
     """``members``: of a structure; ``element``: of a list; ``key`` and ``value``: of a map. Shapes may contain
-    themselves. The ``..._name`` are those of the query protocol, "" where its own rules decide."""
+    themselves. The ``..._name`` are those of the query protocol, "" where its own rules decide. ``payload``: the member
+    that is the body in REST, "" if the body holds what has no other place. ``document``: any JSON at all."""
 
     name: str
     kind: Kind
@@ -46,28 +49,39 @@ class Shape(msgspec.Struct):
     key_name: str = "key"
     value_name: str = "value"
     timestamp_format: str = ""
+    payload: str = ""
+    document: bool = False
 
 
 class Member(msgspec.Struct, frozen=True):
-    """``query_name``: what the query protocol calls it."""
+    """``query_name``: what the query protocol calls it; ``wire_name``: what all others do. ``place``: where REST has
+    it, "" in the body."""
 
     name: str
     shape: Shape
     query_name: str
+    wire_name: str
     flattened: bool
+    place: Place
 
 
 class OperationModel(msgspec.Struct, frozen=True):
-    """``output`` None: it answers nothing. ``result_wrapper``: the element around the output in XML."""
+    """``output`` None: it answers nothing. ``result_wrapper``: the element around the output in XML. ``method``,
+    ``uri`` and ``status``: in REST."""
 
     name: str
     input: Shape
     output: Shape | None
     result_wrapper: str
+    method: str = "POST"
+    uri: str = "/"
+    status: int = 200
 
 
 class ServiceModel(msgspec.Struct, frozen=True):
-    """``signing_name``: in a credential scope. ``target_prefix``: in X-Amz-Target; "" if the service has no JSON."""
+    """``signing_name``: in a credential scope. ``target_prefix``: in X-Amz-Target; "" if the service has no JSON.
+    ``namespace``: of its XML; "" if it does not speak the query protocol. ``query_compatible``: it speaks others by
+    now, and clients still go by the codes of the query protocol. ``rest``: its operations have paths of their own."""
 
     name: str
     signing_name: str
@@ -75,6 +89,8 @@ class ServiceModel(msgspec.Struct, frozen=True):
     target_prefix: str
     json_version: str
     namespace: str
+    query_compatible: bool
+    rest: bool
     operations: dict[str, OperationModel]
 
 
@@ -99,6 +115,9 @@ def build(service: str, raw: Mapping[str, Any], names: QueryNames) -> ServiceMod
             input=shapes.get(operation["input"]["shape"]) if "input" in operation else empty,
             output=None if output is None else shapes.get(output["shape"]),
             result_wrapper=(output or {}).get("resultWrapper", f"{name}Result"),
+            method=operation["http"]["method"],
+            uri=operation["http"]["requestUri"],
+            status=operation["http"].get("responseCode", 200),
         )
     return ServiceModel(
         name=service,
@@ -107,6 +126,8 @@ def build(service: str, raw: Mapping[str, Any], names: QueryNames) -> ServiceMod
         target_prefix=metadata.get("targetPrefix", ""),
         json_version=metadata.get("jsonVersion", ""),
         namespace=metadata.get("xmlNamespace", names.namespace),
+        query_compatible="awsQueryCompatible" in metadata,
+        rest=metadata["protocol"] == "rest-json",
         operations=operations,
     )
 
@@ -125,7 +146,12 @@ class _Shapes:
         raw = self._raw[name]
         kind: Any = raw["type"] if raw["type"] in _KINDS else "string"
         shape = self._made[name] = Shape(
-            name, kind, flattened=raw.get("flattened", False), timestamp_format=raw.get("timestampFormat", "")
+            name,
+            kind,
+            flattened=raw.get("flattened", False),
+            timestamp_format=raw.get("timestampFormat", ""),
+            payload=raw.get("payload", ""),
+            document=raw.get("document", False),
         )
         if kind == "structure":
             shape.required = tuple(raw.get("required", ()))
@@ -142,8 +168,17 @@ class _Shapes:
 
     def _member(self, name: str, reference: Mapping[str, Any]) -> Member:
         shape = self.get(reference["shape"])
-        query_name = reference.get("locationName", self._names.members.get(name, name))
-        return Member(name, shape, query_name, reference.get("flattened", shape.flattened))
+        if "timestampFormat" in reference:
+            format_ = reference["timestampFormat"]
+            shape = msgspec.structs.replace(shape, name=f"{shape.name} as {format_}", timestamp_format=format_)
+        return Member(
+            name=name,
+            shape=shape,
+            query_name=reference.get("locationName", self._names.members.get(name, name)),
+            wire_name=reference.get("locationName", name),
+            flattened=reference.get("flattened", shape.flattened),
+            place=reference.get("location", ""),
+        )
 
 
 def _read(folder: Traversable) -> dict[str, Any]:

@@ -42,8 +42,8 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
-    """A cluster of so many nodes, in as many zones."""
+def nodes(folder: Path, count: int, development: bool = True) -> Iterator[list[Node]]:
+    """A cluster of so many nodes, in as many zones. ``development``: they check no signatures and no policies."""
     ports = iter(_free_ports(4 * count))
     peers = tuple(
         PeerSettings(f"{zone}-0", zone, *(f"{HOST}:{next(ports)}" for _ in range(3))) for zone in "abc"[:count]
@@ -53,6 +53,7 @@ def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
             NodeSettings(
                 node=peer.id,
                 zone=peer.zone,
+                development=development,
                 data_dir=str(folder / peer.id),
                 client_listen=peer.client_address,
                 peer_listen=peer.peer_address,
@@ -80,7 +81,12 @@ def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
 
 @contextmanager
 def client(
-    endpoint: str, region: str = REGION, access_key: str = "test", retries: bool = False, **config: Any
+    endpoint: str,
+    region: str = REGION,
+    access_key: str = "test",
+    retries: bool = False,
+    secret: str = "secret",
+    **config: Any,
 ) -> Iterator[Any]:
     """``retries``: as often as boto3 does by itself."""
     settings = Config(**config) if retries else Config(retries={"total_max_attempts": 1}, **config)
@@ -89,7 +95,7 @@ def client(
         region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id=access_key,
-        aws_secret_access_key="secret",
+        aws_secret_access_key=secret,
         config=settings,
     )
     try:

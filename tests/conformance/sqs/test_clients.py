@@ -1,7 +1,8 @@
-"""Clients as people use them, against a real node: Celery, dramatiq, the AWS command line, sqs-consumer on Node.js.
+"""Clients as people use them, against a real node: Celery, dramatiq, the AWS command line, the SDKs for JavaScript and
+Go, sqs-consumer.
 
-Each lives in an environment of its own, because they pin what they depend on: ``make test-clients`` and
-``make test-js`` make them under build/clients and run this. What is not there is not tested.
+Each lives in an environment of its own, because they pin what they depend on: ``make test-clients``, ``test-js`` and
+``test-go`` make them under build/clients and run this. What is not there is not tested.
 """
 
 from __future__ import annotations
@@ -70,15 +71,48 @@ def test_dramatiq(endpoint: str) -> None:
     assert json.loads(found) == sorted([*map(str, range(10)), "late", "second time"])
 
 
-@needs("js")
-def test_the_consumer_of_javascript(endpoint: str, name: str) -> None:
+def javascript(script: str, endpoint: str, name: str) -> Any:
     node = shutil.which("node")
     assert node is not None, "Node.js is not there any more"
     env = environment(endpoint, QUEUE=name, NODE_PATH=str(CLIENTS / "js" / "node_modules"))
-    found = json.loads(output_of(node, "consumer.cjs", env=env))
+    return json.loads(output_of(node, script, env=env))
+
+
+@needs("js")
+def test_the_sdk_of_javascript(endpoint: str, name: str) -> None:
+    assert javascript("sdk.cjs", endpoint, name) == {
+        "sameId": True,
+        "body": "é ✓",
+        "raw": [0, 255],
+        "number": "7",
+        "receives": ["1", "2"],
+        "batch": [["a"], [["b", "InvalidParameterValue", True]]],
+        "ordered": [["1", "g"], ["2", "g"], ["3", "g"]],
+        "deleted": 3,
+        "missing": [True, "QueueDoesNotExist", 400],
+    }
+
+
+@needs("js")
+def test_the_consumer_of_javascript(endpoint: str, name: str) -> None:
+    found = javascript("consumer.cjs", endpoint, name)
     assert sorted(found["seen"]) == sorted(f"{number} even" for number in range(20))
     assert found["failed"] == 1
     assert found["left"] == {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0"}
+
+
+@needs("go")
+def test_the_sdk_of_go(endpoint: str, name: str) -> None:
+    found = output_of(program("go", "queues"), env=environment(endpoint, QUEUE=name))
+    assert json.loads(found) == {
+        "visibility": "40",
+        "tags": {"team": "a"},
+        "body": "é & ✓",
+        "raw": "AP8=",
+        "receives": "1",
+        "batch": ["a", "b", "InvalidParameterValue", True],
+        "missing": True,
+    }
 
 
 @needs("awscli")

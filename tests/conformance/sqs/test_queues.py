@@ -175,30 +175,3 @@ def test_regions_and_accounts_do_not_see_one_another(sqs: Any, endpoint: str, qu
             assert "Messages" not in each.receive_message(QueueUrl=url)
             assert each.list_queues(QueueNamePrefix=name)["QueueUrls"] == [url]
     assert sqs.list_queues(QueueNamePrefix=name)["QueueUrls"] == [queue]
-
-
-def test_what_terraform_does(sqs: Any, name: str) -> None:
-    """Creates with all attributes as texts, reads until every one is told as it was given, updates, and deletes."""
-    given = {
-        "DelaySeconds": "0",
-        "KmsDataKeyReusePeriodSeconds": "300",
-        "KmsMasterKeyId": "alias/aws/sqs",
-        "MaximumMessageSize": "262144",
-        "MessageRetentionPeriod": "345600",
-        "Policy": '{"Version":"2012-10-17","Statement":[]}',
-        "ReceiveMessageWaitTimeSeconds": "0",
-        "RedriveAllowPolicy": '{"redrivePermission":"allowAll"}',
-        "VisibilityTimeout": "30",
-    }
-    url = sqs.create_queue(QueueName=name, Attributes=given, tags={"Name": name})["QueueUrl"]
-    assert given.items() <= attributes(sqs, url).items()
-    assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"Name": name}
-
-    emptied = {"KmsMasterKeyId": "", "Policy": "", "RedriveAllowPolicy": "", "SqsManagedSseEnabled": "true"}
-    sqs.set_queue_attributes(QueueUrl=url, Attributes=emptied)
-    found = attributes(sqs, url)
-    assert not found.keys() & {"KmsMasterKeyId", "Policy", "RedriveAllowPolicy"}
-    assert found["SqsManagedSseEnabled"] == "true"
-
-    sqs.delete_queue(QueueUrl=url)
-    assert refused(sqs, "get_queue_attributes", QueueUrl=url, AttributeNames=["All"]).shape == "QueueDoesNotExist"

@@ -34,20 +34,28 @@ class Node:
 
 def decode(content: bytes) -> Fields:
     """Of a form, or of a URL's query; of a name that comes twice the first one counts. Raises AwsError."""
-    if not content:
-        return {}
-    pairs = content.split(b"&")
-    if len(pairs) > FIELD_LIMIT:
-        raise malformed(f"The request has {len(pairs)} parameters, {FIELD_LIMIT} are allowed", query=True)
     fields: Fields = {}
+    for name, value in pairs(content):
+        fields.setdefault(name, value)
+    return fields
+
+
+def pairs(content: bytes) -> list[tuple[str, str]]:
+    """All names and values, in order. Raises AwsError."""
+    if not content:
+        return []
+    parts = content.split(b"&")
+    if len(parts) > FIELD_LIMIT:
+        raise malformed(f"The request has {len(parts)} parameters, {FIELD_LIMIT} are allowed", query=True)
+    found = []
     try:
-        for pair in pairs:
-            name, _, value = pair.partition(b"=")
+        for part in parts:
+            name, _, value = part.partition(b"=")
             if name:
-                fields.setdefault(_text(name), _text(value))
+                found.append((_text(name), _text(value)))
     except UnicodeDecodeError:
         raise malformed("The request is not valid UTF-8", query=True) from None
-    return fields
+    return found
 
 
 def grow(fields: Fields) -> Node:

@@ -5,16 +5,15 @@ Reader and writer of each shape stand side by side and are compiled once from th
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from broker.edge.aws.contract import AwsError
-from broker.edge.aws.models import Member, OperationModel, Shape
+from broker.edge.aws.models import Member, OperationModel, ServiceModel, Shape
+from broker.edge.aws.protocol import scalars
 from broker.edge.aws.protocol.contract import Codec, Document, malformed, missing
 from broker.edge.aws.protocol.form import Fields, Node, grow
+from broker.edge.aws.request import Request
 
 CONTENT_TYPE = b"text/xml"
 _HEADERS = ((b"content-type", CONTENT_TYPE),)
@@ -28,25 +27,25 @@ Write = Callable[[Any, str, list[str]], None]
 """Appends the value in an element of the given name."""
 
 
-def codec(operation: OperationModel, namespace: str) -> Codec:
+def codec(operation: OperationModel, service: ServiceModel) -> Codec:
     read = _reader(operation.input, {})
-    name = operation.name
+    name, namespace = operation.name, service.namespace
     head = f'{_DECLARATION}<{name}Response xmlns="{namespace}">'
     tail = f"</RequestId></ResponseMetadata></{name}Response>"
     write_output = None if operation.output is None else _writer(operation.output, {})
 
-    def parse(fields: Fields) -> dict[str, Any]:
+    def parse(_request: Request, fields: Fields) -> dict[str, Any]:
         members: dict[str, Any] = read(grow(fields))
         return members
 
-    def write(output: dict[str, Any], request_id: str) -> bytes:
+    def write(output: dict[str, Any], request_id: str) -> Document:
         parts = [head]
         if write_output is not None:
             write_output(output, operation.result_wrapper, parts)
         parts += ("<ResponseMetadata><RequestId>", request_id, tail)
-        return "".join(parts).encode()
+        return Document(200, _HEADERS, "".join(parts).encode())
 
-    return Codec(parse, write, _HEADERS)
+    return Codec(parse, write, lambda failure, request_id: error(failure, namespace, request_id))
 
 
 def error(failure: AwsError, namespace: str, request_id: str) -> Document:
@@ -139,45 +138,16 @@ def _entry_reader(shape: Shape, made: dict[str, Read]) -> Read:
 
 
 def _scalar_reader(shape: Shape) -> Read:
-    convert = _FROM_TEXT[shape.kind]
+    convert = scalars.from_text(shape)
 
     def read(node: Node) -> Any:
         text = node.text or ""
         try:
             return convert(text)
-        except (ValueError, binascii.Error):
+        except ValueError:
             raise malformed(f"{text[:100]!r} is not a valid {shape.kind}", query=True) from None
 
     return read
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError(text)
-    return text == "true"
-
-
-def _integer(text: str) -> int:
-    if len(text) > 20 or not text.isascii():
-        raise ValueError(text)
-    return int(text)
-
-
-def _timestamp(text: str) -> float:
-    instant = datetime.fromisoformat(text)
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
-
-
-_FROM_TEXT: dict[str, Callable[[str], Any]] = {
-    "string": str,
-    "integer": _integer,
-    "long": _integer,
-    "boolean": _boolean,
-    "float": float,
-    "double": float,
-    "timestamp": _timestamp,
-    "blob": lambda text: b64decode(text, validate=True),
-}
 
 
 # Writing
@@ -248,7 +218,9 @@ def _entry_writer(shape: Shape, made: dict[str, Write]) -> Write:
 
 
 def _scalar_writer(shape: Shape) -> Write:
-    convert = _TO_TEXT[shape.kind]
+    convert = scalars.to_text(shape)
+    if shape.kind == "string":
+        return _write_text
 
     def write(value: Any, tag: str, parts: list[str]) -> None:
         parts.append(f"<{tag}>{convert(value)}</{tag}>")
@@ -258,19 +230,3 @@ def _scalar_writer(shape: Shape) -> Write:
 
 def _write_text(value: str, tag: str, parts: list[str]) -> None:
     parts.append(f"<{tag}>{value.translate(_ESCAPES)}</{tag}>")
-
-
-def _instant(value: float) -> str:
-    return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-_TO_TEXT: dict[str, Callable[[Any], str]] = {
-    "string": lambda value: value.translate(_ESCAPES),
-    "integer": str,
-    "long": str,
-    "boolean": lambda value: "true" if value else "false",
-    "float": repr,
-    "double": repr,
-    "timestamp": _instant,
-    "blob": lambda value: b64encode(value).decode(),
-}

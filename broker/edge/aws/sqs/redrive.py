@@ -97,7 +97,7 @@ def _refused(text: str, name: str, reason: str) -> AwsError:
 def _map(text: str, name: str, otherwise: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise _refused(text, name, otherwise) from None
 
 

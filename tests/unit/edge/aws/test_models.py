@@ -40,8 +40,8 @@ def test_a_service_that_there_is_not_is_named() -> None:
 
 def test_a_shape_may_contain_itself() -> None:
     raw = {
-        "metadata": {"apiVersion": "1", "endpointPrefix": "tree"},
-        "operations": {"Grow": {"input": {"shape": "Node"}}},
+        "metadata": {"apiVersion": "1", "endpointPrefix": "tree", "protocol": "json"},
+        "operations": {"Grow": {"http": {"method": "POST", "requestUri": "/"}, "input": {"shape": "Node"}}},
         "shapes": {
             "Node": {"type": "structure", "members": {"Left": {"shape": "Node"}, "All": {"shape": "Nodes"}}},
             "Nodes": {"type": "list", "member": {"shape": "Node"}},
