@@ -8,6 +8,7 @@ ListDeadLetterSourceQueues. This room must not know how messages move.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -133,8 +134,15 @@ class MoveTasks:
         told = [_described(QueueId(source.id), label, moves) for label, moves in parts.items()]
         return sorted(told, key=_started_at, reverse=True)[:MOVES_KEPT]
 
-    async def cancel(self, handle: str, deadline: Millis, request: RequestId | None = None) -> int:
-        """How many messages had been moved. Those on their way arrive all the same.
+    async def cancel(
+        self,
+        handle: str,
+        deadline: Millis,
+        request: RequestId | None = None,
+        may_cancel: Callable[[str], bool] | None = None,
+    ) -> int:
+        """How many messages had been moved. Those on their way arrive all the same. ``may_cancel``: whether the caller
+        may, by the queue's name; to one who may not there is no such task.
 
         Raises InvalidArgument, MoveTaskNotFound, MoveTaskNotRunning.
         """
@@ -142,6 +150,8 @@ class MoveTasks:
         source = await self._directory.by_id(KIND, named.queue, deadline)
         if source is None or source.state != ACTIVE:
             raise MoveTaskNotFound(f"the queue of move task {handle} was deleted")
+        if may_cancel is not None and not may_cancel(source.name):
+            raise MoveTaskNotFound(f"there is no move task {handle}")
         own = request or self._request_ids.take()
         wanted = CancelRequest(named.queue, named.label, own)
         answers: list[CancelAnswer] = []

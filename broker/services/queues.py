@@ -8,6 +8,7 @@ on another node, and takes effect once. This room must not know who calls: proto
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -34,6 +35,7 @@ from broker.services.administering import (
     Description,
 )
 from broker.services.admission import Admission
+from broker.services.batching import Batching
 from broker.services.browsing import BrowseAnswer, BrowseRequest, Browsing, CensusAnswer
 from broker.services.contents import Contents
 from broker.services.defining import Defining
@@ -102,6 +104,11 @@ class QueueService:
         self._sends = SharedSends(self._send_all, scope)
         self._receives = SharedReceives(self._receive_all, self._make_visible, self.clock.monotonic, scope)
         self._deletes = SharedDeletes(self._delete_all, scope)
+
+    @property
+    def batchings(self) -> list[Batching[Any, Any]]:
+        """Where calls of several callers become one."""
+        return [self._sends.batching, self._receives.batching, self._deletes.batching]
 
     # --- queues as a whole
 
@@ -374,9 +381,16 @@ class QueueService:
         """The latest tasks, newest first. Raises InvalidName, QueueNotFound."""
         return await self._routing.admitted(0, self._move_tasks.of(name, deadline))
 
-    async def cancel_move(self, handle: str, deadline: Millis, request: RequestId | None = None) -> int:
-        """How many messages had been moved. Raises InvalidArgument, MoveTaskNotFound, MoveTaskNotRunning."""
-        return await self._routing.admitted(0, self._move_tasks.cancel(handle, deadline, request))
+    async def cancel_move(
+        self,
+        handle: str,
+        deadline: Millis,
+        request: RequestId | None = None,
+        may_cancel: Callable[[str], bool] | None = None,
+    ) -> int:
+        """How many messages had been moved. ``may_cancel``: whether the caller may, by the queue's name; to one who may
+        not there is no such task. Raises InvalidArgument, MoveTaskNotFound, MoveTaskNotRunning."""
+        return await self._routing.admitted(0, self._move_tasks.cancel(handle, deadline, request, may_cancel))
 
     async def dead_letter_sources(self, name: str, deadline: Millis) -> list[str]:
         """Names of the queues whose dead letters go to this one, ascending. Raises InvalidName, QueueNotFound."""

@@ -62,8 +62,13 @@ class MoveTasks:
         return {"Results": [self._told(move, source) for move in found[:limit]]}
 
     async def cancel(self, context: Context, given: dict[str, Any]) -> dict[str, Any]:
+        own = self._names.own(context.caller, "")
+
+        def may_cancel(stored: str) -> bool:
+            return self._names.of_stored(stored).is_with(own)
+
         try:
-            moved = await self._queues.cancel_move(given["TaskHandle"], context.deadline)
+            moved = await self._queues.cancel_move(given["TaskHandle"], context.deadline, may_cancel=may_cancel)
         except errors.MoveTaskNotFound:
             raise resource_not_found("Task does not exist.") from None
         except errors.MoveTaskNotRunning:

@@ -1,6 +1,6 @@
 """AddPermission and RemovePermission: statements of the queue's policy, each under its label.
 
-The policy is kept and told; these two change it as a document.
+These two change the policy as a document. What it means is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from broker.base.errors import Conflict
 from broker.edge.aws.contract import Context, Operation
+from broker.edge.aws.sqs import policy_documents
 from broker.edge.aws.sqs.errors import invalid_value, missing_parameter, over_limit
 from broker.edge.aws.sqs.names import Names, QueueName
 from broker.edge.aws.sqs.queue_attributes import POLICY
@@ -84,8 +85,10 @@ class Permissions:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             found = await self._queues.describe(queue.stored, context.deadline)
             text = dict(found.queue.attributes.kept).get(POLICY)
-            changed = change(msgspec.json.decode(text) if text else None)
+            changed = change(_document(text) if text else None)
             kept = None if changed is None else msgspec.json.encode(changed).decode()
+            if kept is not None:
+                policy_documents.read(kept)
             changes = AttributeChanges(kept=((POLICY, kept),), kept_before=((POLICY, text),))
             try:
                 await self._queues.update(queue.stored, changes, context.deadline)
@@ -93,6 +96,13 @@ class Permissions:
             except Conflict:
                 if attempt == MAX_ATTEMPTS:
                     raise
+
+
+def _document(text: str) -> Document:
+    """Raises AwsError for what is no policy: it was kept before policies were checked."""
+    policy_documents.read(text)
+    found: Document = msgspec.json.decode(text)
+    return found
 
 
 def _statements(policy: Document | None) -> list[Document]:

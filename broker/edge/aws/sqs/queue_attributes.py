@@ -1,7 +1,8 @@
 """Attributes of queues between SQS's texts and the domain: names, ranges, defaults, and those that are only told.
 
 Amazon SQS API Reference: CreateQueue, SetQueueAttributes, GetQueueAttributes. SQS counts seconds. What the broker does
-not act upon (a policy, the settings of encryption) it keeps with the queue and tells again as it was given.
+not act upon (the settings of encryption) it keeps with the queue and tells again as it was given. So it does with a
+policy, which is enforced elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from broker.domain.queues.model import (
     RedriveAllowPolicy,
 )
 from broker.edge.aws.contract import AwsError
-from broker.edge.aws.sqs import redrive
+from broker.edge.aws.sqs import policy_documents, redrive
 from broker.edge.aws.sqs.errors import invalid_attribute, unknown_attribute
 from broker.edge.aws.sqs.message_attributes import has_forbidden
 from broker.edge.aws.sqs.names import Names, QueueName
@@ -29,12 +30,8 @@ from broker.services.administering import AttributeChanges, Description
 
 ALL = "All"
 FIFO_QUEUE = "FifoQueue"
-POLICY, KMS_KEY, KMS_REUSE, MANAGED = (
-    "Policy",
-    "KmsMasterKeyId",
-    "KmsDataKeyReusePeriodSeconds",
-    "SqsManagedSseEnabled",
-)
+POLICY = policy_documents.ATTRIBUTE
+KMS_KEY, KMS_REUSE, MANAGED = "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled"
 DEFAULT_SIZE_LIMIT = limits.MAX_MESSAGE_SIZE
 _DEFAULT_REUSE = "300"
 _TRUE, _FALSE = "true", "false"
@@ -106,10 +103,7 @@ class _Reading(msgspec.Struct):
 
     def policy(self, name: str, text: str) -> None:
         if text:
-            try:
-                msgspec.json.decode(text, type=dict[str, Any])
-            except msgspec.DecodeError:
-                raise invalid_attribute(name) from None
+            policy_documents.read(text)
         self.kept[name] = text or None
 
     def key(self, name: str, text: str) -> None:

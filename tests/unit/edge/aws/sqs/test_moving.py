@@ -108,3 +108,16 @@ async def test_handles_of_tasks_that_are_none() -> None:
         "Value for parameter TaskHandle is invalid.",
     )
     assert await sqs.refused("CancelMessageMoveTask", TaskHandle=task) == (NOT_FOUND, "Task does not exist.")
+
+
+@pytest.mark.parametrize("place", [{"account": "111122223333"}, {"region": "eu-west-1"}])
+async def test_a_task_is_cancelled_by_its_own_account_and_region_only(place: dict[str, str]) -> None:
+    sqs = await with_dead_letters()
+    given = {"SourceArn": ARN + "dead", "DestinationArn": ARN + "other", "MaxNumberOfMessagesPerSecond": 1}
+    task = (await sqs("StartMessageMoveTask", **given))["TaskHandle"]
+
+    refused = await sqs.elsewhere(**place).refused("CancelMessageMoveTask", TaskHandle=task)
+    still = await sqs("ListMessageMoveTasks", SourceArn=ARN + "dead")
+
+    assert refused == (NOT_FOUND, "Task does not exist.")
+    assert still["Results"][0]["Status"] == "RUNNING"

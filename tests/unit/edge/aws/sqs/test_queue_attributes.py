@@ -154,11 +154,13 @@ async def test_attributes_that_are_asked_for() -> None:
 
 async def test_a_policy_is_told_as_it_was_given() -> None:
     sqs = await started()
-    policy = json.dumps({"Version": "2012-10-17", "Statement": []}, indent=1)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statement}, indent=1)
     url = await sqs.create(Policy=policy)
     assert await sqs.attributes(url, "Policy") == {"Policy": policy}
     refused = await sqs.refused("SetQueueAttributes", QueueUrl=url, Attributes={"Policy": "[]"})
-    assert refused == ("InvalidAttributeValue", "Invalid value for the parameter Policy.")
+    reason = "Reason: the document must be a JSON object."
+    assert refused == ("InvalidAttributeValue", f"Invalid value for the parameter Policy. {reason}")
     await sqs("SetQueueAttributes", QueueUrl=url, Attributes={"Policy": ""})
     assert await sqs.attributes(url, "Policy") == {}
 

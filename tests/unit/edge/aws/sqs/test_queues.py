@@ -52,8 +52,9 @@ async def test_name_and_kind_must_fit(name: str, attributes: dict[str, str], mes
 
 async def test_the_same_queue_may_be_created_again_with_some_of_its_attributes() -> None:
     sqs = await started()
-    url = await sqs.create(DelaySeconds="5", VisibilityTimeout="40", Policy='{"Version":"2012-10-17"}')
-    for some in ({}, {"DelaySeconds": "5"}, {"VisibilityTimeout": "40", "Policy": '{"Version":"2012-10-17"}'}):
+    policy = '{"Statement":{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"}}'
+    url = await sqs.create(DelaySeconds="5", VisibilityTimeout="40", Policy=policy)
+    for some in ({}, {"DelaySeconds": "5"}, {"VisibilityTimeout": "40", "Policy": policy}):
         assert await sqs.create("orders", **some) == url
 
 

@@ -46,6 +46,7 @@ async def test_a_redrive_policy_is_taken_away(empty: str | None) -> None:
     [
         ("x", "Redrive policy is not a valid JSON map."),
         ("[]", "Redrive policy is not a valid JSON map."),
+        ('{"a":' * 4_000, "Redrive policy is not a valid JSON map."),
         ("{}", f"{MANDATORY}: deadLetterTargetArn."),
         (f'{{"deadLetterTargetArn":"{ARN}dead"}}', f"{MANDATORY}: maxReceiveCount."),
         (policy("dummy", 42), "Invalid value for deadLetterTargetArn."),
