@@ -26,6 +26,7 @@ COMMANDS = {
     "cluster": _Command("broker.cli.cluster", "app", "Start a cluster on this machine; add, drain, replace its nodes."),
     "node": _Command("broker.cli.node", "node", "Run one node of a cluster, as a service does."),
     "queue": _Command("broker.cli.queue", "app", "Make, look at and use queues: create, list, send, receive, ..."),
+    "access-key": _Command("broker.cli.access_key", "app", "Make and manage the keys that AWS clients sign with."),
     "status": _Command("broker.cli.status", "status", "Show nodes, zones, groups, leaders and lag."),
     "backup": _Command("broker.cli.backup", "backup", "Back the whole cluster up while it runs, to a directory."),
     "restore": _Command("broker.cli.restore", "restore", "Make a new cluster's nodes of a backup."),

@@ -210,6 +210,7 @@ def _settings(folder: Path) -> list[NodeSettings]:
             node=peer.id,
             zone=peer.zone,
             cluster="loadtest",
+            development=True,
             data_dir=str(folder / peer.id),
             client_listen=peer.client_address,
             peer_listen=peer.peer_address,

@@ -12,6 +12,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
 from multiprocessing.connection import Connection
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -24,11 +26,14 @@ from broker.aio.runner import run
 from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
 from broker.base.instants import SECOND, Millis
+from broker.domain.identity.commands import AccessKey
 from broker.edge.aws.app import App, AppSettings
 from broker.edge.aws.contract import Context, Operation
 from broker.edge.aws.protocol.contract import Document
-from broker.edge.aws.request import Request
+from broker.edge.aws.request import Credential, Request
 from broker.edge.aws.server import AwsServer, AwsServerSettings
+from broker.edge.aws.signing_keys import SigningKey
+from broker.edge.aws.sigv4 import Signature, canonical_request, sign
 from broker.telemetry.metrics import Registry
 from loadtest import cpu
 from loadtest.figures import load_average
@@ -36,6 +41,7 @@ from loadtest.figures import load_average
 CONNECTIONS = 64
 BODY = "x" * 1_024
 URL = "http://127.0.0.1:4566/000000000000/orders"
+KEY = AccessKey("AKIAQWERTYUIOPASDFGH", "s" * 40, "000000000000")
 _MD5 = "0123456789abcdef0123456789abcdef"
 _ID = "00000000-0000-0000-0000-000000000000"
 _SENT = {"MD5OfMessageBody": _MD5, "MessageId": _ID}
@@ -52,11 +58,12 @@ _ALWAYS = (
 
 
 class Case(msgspec.Struct, frozen=True):
-    """``bare``: the server alone, without an app."""
+    """``bare``: the server alone, without an app. ``checked``: its signature is a good one, and checked."""
 
     name: str
     request: bytes
     bare: bool = False
+    checked: bool = False
 
 
 def json_request(operation: str, members: dict[str, Any]) -> bytes:
@@ -77,10 +84,30 @@ def query_request(fields: dict[str, str]) -> bytes:
     return head.encode() + body
 
 
+def signed(request: bytes) -> bytes:
+    """The same request, signed now by KEY."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    lines = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+    headers = {name.lower(): value for name, value in lines}
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    headers[b"x-amz-date"] = stamp.encode()
+    credential = Credential(KEY.id, stamp[:8], "us-east-1", "sqs")
+    names = (b"content-type", b"host", b"x-amz-date", b"x-amz-target")
+    signature, payload_hash = Signature(credential, names, b"", stamp), sha256(body).hexdigest().encode()
+    canonical = canonical_request(Request("POST", "/", b"", headers, body), signature, payload_hash)
+    made = sign(SigningKey(KEY.secret, credential.scope), stamp, credential.scope, canonical)
+    headers[b"authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={KEY.id}/{credential.scope}, SignedHeaders={b';'.join(names).decode()}, "
+        f"Signature={made.decode()}"
+    ).encode()
+    return b"POST / HTTP/1.1\r\n%b\r\n\r\n%b" % (b"\r\n".join(b"%b: %b" % each for each in headers.items()), body)
+
+
 SEND = json_request("SendMessage", {"QueueUrl": URL, "MessageBody": BODY})
 CASES = (
     Case("HTTP alone, 1 KiB", SEND, bare=True),
     Case("SendMessage, JSON, 1 KiB", SEND),
+    Case("the same, signature checked", signed(SEND), checked=True),
     Case("ReceiveMessage, JSON, 1 KiB", json_request("ReceiveMessage", {"QueueUrl": URL})),
     Case("DeleteMessage, JSON", json_request("DeleteMessage", {"QueueUrl": URL, "ReceiptHandle": "h" * 80})),
     Case("SendMessageBatch of 10, JSON", json_request("SendMessageBatch", {"QueueUrl": URL, "Entries": _ENTRIES})),
@@ -112,6 +139,16 @@ class AtOnce:
         return operation
 
 
+class OneKey:
+    """All access keys that there are."""
+
+    def known(self, identity: str) -> AccessKey | None:
+        return KEY if identity == KEY.id else None
+
+    async def find(self, identity: str, _deadline: Millis) -> AccessKey | None:
+        return self.known(identity)
+
+
 async def _bare(_request: Request) -> Document:
     return Document(200, ((b"content-type", b"application/x-amz-json-1.0"),), b"{}")
 
@@ -124,13 +161,14 @@ def _fail(task_name: str, error: BaseException) -> None:
     raise SystemExit(f"{task_name} failed: {error}")
 
 
-def serve(bare: bool, pipe: Connection) -> None:
+def serve(bare: bool, checked: bool, pipe: Connection) -> None:
     """The server's process: tells its port, and ends when the pipe does."""
 
     async def main(stop: asyncio.Event) -> int:
         registry, clock = Registry(), SystemClock()
         async with TaskScope("server", _fail) as scope:
-            app = App([AtOnce()], AppSettings(), clock, registry, os.urandom, lambda: None)
+            keys = OneKey() if checked else None
+            app = App([AtOnce()], AppSettings(), clock, registry, os.urandom, lambda: None, keys=keys)
             answer = _bare if bare else app.answer
             server = AwsServer(AwsServerSettings("127.0.0.1:0"), answer, clock, scope, registry, _pause)
             await server.start()
@@ -197,7 +235,7 @@ async def call(port: int, request: bytes, requests: int, connections: int) -> No
 def measure(case: Case, requests: int, connections: int) -> tuple[float, float]:
     """CPU and wall microseconds of a request."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(case.bare, theirs))
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(case.bare, case.checked, theirs))
     process.start()
     spent: list[float] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 from broker.base.errors import InvalidArgument
 
@@ -19,3 +20,13 @@ def split_address(address: str, lowest_port: int = 1) -> tuple[str, int]:
             f"{lowest_port}-{HIGHEST_PORT}"
         )
     return match[1] or match[2], int(match[3])
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only processes of this machine reach it. A name other than localhost may be anybody's. Raises
+    InvalidArgument."""
+    host, _ = split_address(address, lowest_port=0)
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

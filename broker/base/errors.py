@@ -175,6 +175,16 @@ class NodeNotFound(CallerError):
     code = "NodeNotFound"
 
 
+class AccessKeyNotFound(CallerError):
+    code = "AccessKeyNotFound"
+
+
+class LimitReached(CallerError):
+    """The cluster has as many of these as it takes."""
+
+    code = "LimitReached"
+
+
 class Unauthenticated(CallerError):
     code = "Unauthenticated"
 

@@ -87,6 +87,12 @@ MAX_SESSIONS = 20_000
 MAX_SESSIONS_SIZE = 64 * MIB
 """Bytes of replies remembered per group. Beyond it, too, the least recently used session goes first."""
 
+# Access keys
+MAX_ACCESS_KEYS = 10_000
+"""Of the whole cluster: each replica of the directory's group keeps them in memory."""
+ACCESS_KEY_USER_MAX_LENGTH = 64
+"""As the name of an IAM user."""
+
 # The cluster
 DEFAULT_DATA_GROUPS = 12
 MAX_DATA_GROUPS = 1_000

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from broker.base.errors import (
+    AccessKeyNotFound,
     BrokerError,
     DeadlineExceeded,
     DeduplicationIdRequired,
@@ -43,6 +44,7 @@ _HINTS: dict[type[BrokerError], str] = {
     MoveTaskRunning: "see it with `broker queue redrive list`, stop it with `broker queue redrive cancel`",
     MoveTaskNotFound: "see the moves of a queue with `broker queue redrive list`",
     MoveTaskNotRunning: "see the moves of a queue with `broker queue redrive list`",
+    AccessKeyNotFound: "see what there is with `broker access-key list`",
     NodeNotFound: "see the nodes with `broker status`",
     Unavailable: "look at `broker status`; the same command may succeed in a moment",
     DeadlineExceeded: "look at `broker status`; the same command may succeed in a moment",

@@ -41,6 +41,7 @@ def lay_out(
         NodeSettings(
             node=peer.id,
             zone=peer.zone,
+            development=True,
             data_dir=str(data / peer.id / "data"),
             client_listen=peer.client_address,
             peer_listen=peer.peer_address,

@@ -27,6 +27,10 @@ def node(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value; wins over file and environment; may be repeated.")
     ] = None,
+    development: Annotated[
+        bool | None,
+        typer.Option("--development/--no-development", help="Take any credentials of AWS clients, and check nothing."),
+    ] = None,
     join: Annotated[
         str | None,
         typer.Option(
@@ -42,12 +46,14 @@ def node(
     [dim]broker node --config node.toml --set node=a-0 --set zone=a[/dim]
     [dim]broker node --join 127.0.0.1:4001 --set node=a-1 --set zone=a --set data_dir=a-1 ...[/dim]
     """
-    overrides = {}
+    overrides: dict[str, str | bool] = {}
     for text in settings or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"--set {text!r} must look like key=value")
         overrides[key] = value
+    if development is not None:
+        overrides["development"] = development
     if join is not None:
         overrides["join"] = join
 

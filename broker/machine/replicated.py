@@ -127,10 +127,11 @@ class ReplicatedMachine:
         return _encode_all(header, remembered, rooms)
 
     def load(self, pieces: Iterable[bytes]) -> None:
-        """Replace the state by a dump's. Raises ValueError when it is damaged, truncated, newer, or of other rooms."""
+        """Replace the state by a dump's. Raises ValueError when it is damaged, truncated, newer, or of other rooms. A
+        room that the group did not have yet when it was dumped is loaded from nothing, or refuses to be."""
         source = iter(pieces)
         header = _decode_header(next(source, None))
-        if set(header.rooms) != set(self._rooms):
+        if not set(header.rooms) <= set(self._rooms):
             raise ValueError(f"the dump has rooms {sorted(header.rooms)}, this group has {sorted(self._rooms)}")
         sections = _ended(source)
         current = next(sections, None)
@@ -145,6 +146,9 @@ class ReplicatedMachine:
                 self._rooms[name].load(own)
         if current is not None:
             raise ValueError(f"the dump has a piece of room {current.room!r} out of order")
+        for name in self._rooms:
+            if name not in header.rooms:
+                self._rooms[name].load(())
         self.now, self.applied_index, self._hold = header.now, header.applied_index, header.hold
 
     def live_entries(self) -> Iterator[tuple[Index, Index]]:

@@ -13,7 +13,7 @@ from broker.domain.directory.machine import DirectoryMachine
 from broker.domain.queues.model import Described
 from broker.domain.queues.questions import AllQueues
 from broker.machine.replicated import ReplicatedMachine
-from broker.node.replicas import machine_of
+from broker.node.replicas import directory_group, machine_of
 from broker.raft.types import Entry
 from broker.replication.transfer import DUMP, ENTRIES, decode_entries
 from broker.storage.backup_files import GroupFile
@@ -31,7 +31,7 @@ class GroupState:
         """Raises DataCorrupt."""
         self.directory = DirectoryMachine()
         if file.group == DIRECTORY_GROUP:
-            self.machine = ReplicatedMachine({"directory": self.directory})
+            self.machine = directory_group(self.directory)
         else:
             self.machine = machine_of(GroupId(file.group))
         self._reader = reader

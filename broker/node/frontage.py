@@ -71,6 +71,7 @@ class Frontage:
             self._services.cluster,
             self._services.membership,
             self._services.backup,
+            self._services.access_keys,
             registry,
             scope,
             fail,
@@ -125,7 +126,8 @@ class Frontage:
         defaults = Defaults(settings.aws_account, settings.aws_region)
         app_settings = AppSettings(settings.aws_public_url, defaults, version)
         sqs = SqsService(self._services.queues, defaults.account, defaults.region, os.urandom)
-        app = App([sqs, StsService()], app_settings, self._clock, registry, os.urandom, unready)
+        keys = None if settings.development else self._services.access_keys
+        app = App([sqs, StsService()], app_settings, self._clock, registry, os.urandom, unready, keys=keys)
         return AwsServer(_aws_settings(settings), app.answer, self._clock, scope, registry, pause)
 
 

@@ -20,7 +20,7 @@ from broker.node.frontage import Frontage
 from broker.node.health import Health
 from broker.node.metrics import register
 from broker.node.replicas import Replicas
-from broker.node.settings import NodeSettings
+from broker.node.settings import NodeSettings, exposures
 from broker.telemetry import logs
 from broker.telemetry.admin import AdminServer, AdminSettings
 from broker.telemetry.exposition import CONTENT_TYPE
@@ -62,6 +62,8 @@ async def run_node(settings: NodeSettings, stop: asyncio.Event) -> int:
     Raises BrokerError for what keeps it from starting: a locked, foreign or damaged data directory, a busy address.
     """
     logs.configure(logs.LogSettings(settings.log_level, settings.log_format), node=settings.node)
+    for exposure in exposures(settings):
+        _log.warning(exposure, clients=settings.client_listen, aws=settings.aws_listen)
     failure = _Failure()
     async with TaskScope("node", failure.set) as scope:
         node = Node(settings, scope, failure)

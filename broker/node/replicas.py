@@ -18,6 +18,7 @@ from broker.base.trouble import Trouble
 from broker.domain.directory.commands import Node, TopologyAnswer
 from broker.domain.directory.machine import DirectoryMachine
 from broker.domain.directory.placement import place
+from broker.domain.identity.machine import IdentityMachine
 from broker.domain.queues.machine import QueueMachine
 from broker.machine.replicated import ReplicatedMachine
 from broker.node.founding import Founding
@@ -59,8 +60,12 @@ def founding_topology(settings: NodeSettings) -> TopologyAnswer:
 def machine_of(group: GroupId) -> ReplicatedMachine:
     """An empty machine with the rooms that live in ``group``."""
     if group == DIRECTORY_GROUP:
-        return ReplicatedMachine({"directory": DirectoryMachine()})
+        return directory_group(DirectoryMachine())
     return ReplicatedMachine({"queues": QueueMachine()})
+
+
+def directory_group(directory: DirectoryMachine) -> ReplicatedMachine:
+    return ReplicatedMachine({"directory": directory, "identity": IdentityMachine()})
 
 
 class Replicas:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from broker.base.addresses import split_address
+from broker.base.addresses import is_loopback, split_address
 from broker.base.errors import InvalidArgument
 from broker.base.ids import NodeId, Zone
 from broker.base.limits import DEFAULT_DATA_GROUPS, MIB
@@ -41,6 +41,8 @@ class NodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: str
     zone: str
     cluster: str = "threefold"
+    development: bool = False
+    """The AWS port takes any credentials and checks nothing."""
     data_dir: str = ".broker/data"
     client_listen: str = "127.0.0.1:4001"
     peer_listen: str = "127.0.0.1:4101"
@@ -135,6 +137,21 @@ def load(
         raise InvalidArgument(f"{source}: {error}; known keys: {', '.join(NodeSettings.__struct_fields__)}") from None
     _check(settings)
     return settings
+
+
+def exposures(settings: NodeSettings) -> list[str]:
+    """What is wrong with how clients reach this node, in sentences, where they are not only those of this machine."""
+    open_to_others = [
+        address for address in (settings.client_listen, settings.aws_listen) if address and not is_loopback(address)
+    ]
+    found = []
+    if open_to_others and settings.development:
+        found.append("development mode takes any credentials, and other machines can reach this node")
+    if open_to_others and not settings.tls_key:
+        found.append(
+            "clients of other machines talk to this node in plain text; set tls_certificate, tls_key and tls_ca"
+        )
+    return found
 
 
 def dump(settings: NodeSettings) -> str:

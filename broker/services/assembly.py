@@ -10,6 +10,8 @@ from broker.aio.tasks import TaskScope
 from broker.base.trouble import Trouble
 from broker.domain.directory.commands import Group, Node
 from broker.replication.groups import Groups
+from broker.services import shared_calls
+from broker.services.access_keys import AccessKeys
 from broker.services.admission import Admission, AdmissionSettings
 from broker.services.backup import BackupService
 from broker.services.cluster import ClusterService
@@ -55,6 +57,7 @@ class Services(msgspec.Struct, frozen=True):
     topology: Topology
     courier: Courier
     backup: BackupService
+    access_keys: AccessKeys
     admission: Admission
     contents: Contents
 
@@ -84,6 +87,7 @@ def assemble(
     admission = Admission(settings.admission, registry)
     contents = Contents(groups, settings.cache_size)
     queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry), scope)
+    shared_calls.tell(registry, queues.batchings)
     controller = Controller(
         groups=groups,
         directory=directory,
@@ -108,6 +112,7 @@ def assemble(
         topology=topology,
         courier=courier,
         backup=BackupService(groups, locator, directory, random_bytes),
+        access_keys=AccessKeys(groups, locator, request_ids, random_bytes),
         admission=admission,
         contents=contents,
     )

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from broker.base.errors import InvalidArgument, Refusal
 from broker.domain.directory import commands as directory
+from broker.domain.identity import commands as identity
 from broker.domain.queues import commands as queues
 
 Reply = TypeVar("Reply")
@@ -25,7 +26,7 @@ def accepted_as(kind: type[Reply], reply: Any) -> Reply:
 
 def accepted(reply: Any) -> Any:
     """Raises the BrokerError that a refusal stands for."""
-    if isinstance(reply, queues.Refused | directory.Refused):
+    if isinstance(reply, queues.Refused | directory.Refused | identity.Refused):
         raise reply.refusal.to_error()
     if isinstance(reply, Refusal):
         raise reply.to_error()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
 from broker.aio.system_clock import microseconds
 from broker.base.errors import BrokerError
 from broker.base.instants import SECOND, Clock, Millis
-from broker.edge.aws import errors
+from broker.edge.aws import chunks, errors
 from broker.edge.aws.accounts import Accounts, Defaults
-from broker.edge.aws.contract import AwsError, Context, Service
+from broker.edge.aws.authentication import Authentication, Keys
+from broker.edge.aws.contract import Authorizing, AwsError, Caller, Context, Service
 from broker.edge.aws.health import HealthPages
 from broker.edge.aws.protocol import form
 from broker.edge.aws.protocol.contract import Document
-from broker.edge.aws.request import Credential, Credentials, Request
+from broker.edge.aws.request import Credentials, Request
 from broker.edge.aws.routing import TARGET, Route, Router
 from broker.telemetry import logs
 from broker.telemetry.metrics import Counter, Histogram, Registry
@@ -38,7 +38,8 @@ class AppSettings(msgspec.Struct, frozen=True):
 
 
 class App:
-    """``translate``: what callers are told of an error of the broker. ``trouble``: why the node is not ready."""
+    """``translate``: what callers are told of an error of the broker. ``trouble``: why the node is not ready. ``keys``:
+    what requests are signed with; None in development mode, where nothing is checked."""
 
     def __init__(
         self,
@@ -49,10 +50,17 @@ class App:
         random_bytes: Callable[[int], bytes],
         trouble: Callable[[], str | None],
         translate: Callable[[BrokerError], AwsError] = errors.of,
+        keys: Keys | None = None,
     ) -> None:
         self._router = Router(services)
-        self._accounts = Accounts(settings.defaults)
         self._credentials = Credentials()
+        defaults = settings.defaults
+        self._authorizing = {
+            service.name: service for service in services if keys is not None and isinstance(service, Authorizing)
+        }
+        self._callers: Accounts | Authentication = Accounts(defaults)
+        if keys is not None:
+            self._callers = Authentication(keys, defaults, clock, self._router.signing_name, self._takes_anonymous)
         self._health = HealthPages(self._router.services, settings.version, trouble)
         self._public_url = settings.public_url.rstrip("/")
         self._clock = clock
@@ -68,13 +76,20 @@ class App:
         route: Route | None = None
         outcome = OK
         try:
-            fields = _fields(request)
-            credential = self._credentials.of(request, fields)
+            chunks.take_apart(request)
+            fields = self._fields(request)
+            credential = None if TARGET in request.headers else self._credentials.of(request, fields)
             route = self._router.find(request, fields, credential)
-            context = self._context(request, fields, credential, route, request_id)
-            members = route.codec.parse(_content(request, fields, route, context))
+            deadline = Millis(self._clock.monotonic() + TIMEOUT)
+            caller = await self._callers.caller(request, fields, route, deadline)
+            context = self._context(request, caller, route, deadline, request_id)
+            if route.protocol == "query" and route.takes_queue_url and request.path != "/":
+                fields.setdefault("QueueUrl", context.base_url + request.path)  # as old SDKs name it
+            members = route.codec.parse(request, fields)
+            if route.service in self._authorizing:
+                await self._authorizing[route.service].authorize(context, route.operation, members)
             output = await route.run(context, members)
-            document = Document(200, route.codec.headers, route.codec.write(output, request_id))
+            document = route.codec.write(output, request_id)
         except Exception as error:  # every failure ends here, as an answer that the caller can read
             failure = self._expected(error, request, request_id)
             outcome = failure.query_code
@@ -82,13 +97,20 @@ class App:
         self._measured.note(route, outcome, microseconds() - started)
         return Document(document.status, (*document.headers, (REQUEST_ID, request_id.encode())), document.body)
 
-    def _context(
-        self, request: Request, fields: form.Fields, credential: Credential | None, route: Route, request_id: str
-    ) -> Context:
-        host = request.header(b"host")
-        caller = self._accounts.caller(credential, fields.get("AWSAccessKeyId", ""), host)
-        base_url = self._public_url or f"{request.scheme}://{host}"
-        return Context(caller, base_url, Millis(self._clock.monotonic() + TIMEOUT), route.protocol, request_id)
+    def _fields(self, request: Request) -> form.Fields:
+        """Of the URL, and of the form that the query protocol sends. Raises AwsError."""
+        fields = form.decode(request.query)
+        if request.body and self._router.sends_form(request):
+            fields.update(form.decode(request.body))
+        return fields
+
+    def _context(self, request: Request, caller: Caller, route: Route, deadline: Millis, request_id: str) -> Context:
+        base_url = self._public_url or f"{request.scheme}://{request.header(b'host')}"
+        return Context(caller, base_url, deadline, route.protocol, request_id, request.source_ip)
+
+    def _takes_anonymous(self, route: Route) -> bool:
+        service = self._authorizing.get(route.service)
+        return service is not None and service.takes_anonymous(route.operation)
 
     def _expected(self, error: Exception, request: Request, request_id: str) -> AwsError:
         if isinstance(error, AwsError):
@@ -98,23 +120,6 @@ class App:
         target = request.header(TARGET) or request.path
         _log.failure("a request to an AWS service failed", error, request=request_id, target=target[:200])
         return errors.internal()
-
-
-def _fields(request: Request) -> form.Fields:
-    """Of the URL, and of the form that the query protocol sends. Raises AwsError."""
-    fields = form.decode(request.query)
-    if request.body and TARGET not in request.headers:
-        fields = {**fields, **form.decode(request.body)}
-    return fields
-
-
-def _content(request: Request, fields: form.Fields, route: Route, context: Context) -> Any:
-    """What the codec reads. In the query protocol the path may name the queue: old SDKs call a queue under its URL."""
-    if route.protocol == "json":
-        return request.body
-    if route.takes_queue_url and request.path != "/":
-        fields.setdefault("QueueUrl", context.base_url + request.path)
-    return fields
 
 
 class _RequestIds:

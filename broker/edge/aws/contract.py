@@ -7,7 +7,7 @@ type. Blobs are bytes, timestamps seconds as float. What an operation returns is
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -15,18 +15,26 @@ from broker.base.instants import Millis
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who calls, and where: ``account`` (12 digits), region, and the access key used ("" when none)."""
+    """Who calls, and where: ``account`` (12 digits), region, and the access key used ("" when none).
+
+    ``arn``: of the account's root or one of its users, and ``user_id``, as sts:GetCallerIdentity tells them.
+    ``anonymous``: nobody signed the request, although signatures are checked; account, arn and user id are "" then.
+    """
 
     account: str
     region: str
     access_key: str = ""
+    arn: str = ""
+    user_id: str = ""
+    anonymous: bool = False
 
 
 class Context(msgspec.Struct, frozen=True):
     """Of one request.
 
     ``base_url``: scheme and host under which the caller reached this node, for URLs in answers, without a slash at the
-    end. ``deadline``: of the monotonic clock.
+    end. ``deadline``: of the monotonic clock. ``source_ip``: of the caller, or of the proxy before this node; "" when
+    that is not known.
     """
 
     caller: Caller
@@ -34,6 +42,7 @@ class Context(msgspec.Struct, frozen=True):
     deadline: Millis
     protocol: Literal["json", "query"]
     request_id: str
+    source_ip: str = ""
 
 
 class AwsError(Exception):
@@ -66,3 +75,16 @@ class Service(Protocol):
 
     def operations(self) -> Mapping[str, Operation]:
         """By operation name ("SendMessage")."""
+
+
+@runtime_checkable
+class Authorizing(Protocol):
+    """What a service has besides, if it decides who may do what. Not asked in development mode."""
+
+    def takes_anonymous(self, operation: str) -> bool:
+        """Whether the operation names a resource whose policy may let everybody in. A request for any other one that
+        nobody signed is refused before it is read."""
+
+    async def authorize(self, context: Context, operation: str, members: Mapping[str, Any]) -> None:
+        """Called with what was read of the request, before the operation runs. Raises AwsError when the caller
+        (``context.caller``, perhaps an anonymous one) may not do this."""

@@ -5,6 +5,7 @@ This room must not know which version of HTTP a connection speaks.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -139,6 +140,13 @@ class Door:
             self._second = second
             self._date = formatdate(second, usegmt=True).encode()
         return self._date
+
+
+def source_ip(transport: asyncio.BaseTransport) -> str:
+    """Of the other end, without the zone of a link-local address, and of version 4 where that is meant; "" when it has
+    none."""
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]).partition("%")[0].removeprefix("::ffff:") if isinstance(peer, tuple) else ""
 
 
 STOPPING = Document(503, ((b"content-type", b"text/plain"),), b"this node is stopping: try another one\n")

@@ -30,3 +30,7 @@ def of(error: BrokerError) -> AwsError:
     if error.retryable:
         return unavailable(str(error))
     return AwsError("InvalidParameterValue", str(error)) if error.caller_fault else internal()
+
+
+def access_denied(message: str) -> AwsError:
+    return AwsError("AccessDeniedException", message, status=403, query_code="AccessDenied")

@@ -13,7 +13,7 @@ from typing import cast
 import httptools
 
 from broker.base.instants import Millis
-from broker.edge.aws.door import STATUS_LINES, STOPPING, Door
+from broker.edge.aws.door import STATUS_LINES, STOPPING, Door, source_ip
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
 from broker.telemetry import logs
@@ -63,6 +63,7 @@ class Http1(asyncio.Protocol):
         self._stage: Millis | None = None
         self._whole: deque[_Received] = deque()
         self._refused: int | None = None
+        self._source_ip = ""
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -72,6 +73,7 @@ class Http1(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._source_ip = source_ip(transport)
 
     def data_received(self, data: bytes) -> None:
         if self._refused is not None:
@@ -258,7 +260,9 @@ class Http1(asyncio.Protocol):
     async def _answer(self, received: _Received) -> None:
         path, _, query = received.target.partition(b"?")
         body = received.body[0] if len(received.body) == 1 else b"".join(received.body)
-        request = Request(received.method, path.decode("latin-1"), query, received.headers, body, self._scheme)
+        request = Request(
+            received.method, path.decode("latin-1"), query, received.headers, body, self._scheme, self._source_ip
+        )
         try:
             document = await self._door.answer(request)
         finally:

@@ -26,7 +26,7 @@ from h2.settings import SettingCodes, Settings
 
 from broker.base.instants import Millis
 from broker.base.limits import KIB, MIB
-from broker.edge.aws.door import STOPPING, Door
+from broker.edge.aws.door import STOPPING, Door, source_ip
 from broker.edge.aws.protocol.contract import Document
 from broker.edge.aws.request import Request
 from broker.telemetry import logs
@@ -66,6 +66,7 @@ class Http2(asyncio.Protocol):
         self._incomplete = 0
         """Bytes since the last whole frame: the library keeps even those of a frame that is too long."""
         self._draining = False
+        self._source_ip = ""
 
     @property
     def busy(self) -> bool:
@@ -75,6 +76,7 @@ class Http2(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._source_ip = source_ip(transport)
         initial = {
             SettingCodes.MAX_CONCURRENT_STREAMS: self._door.limits.streams,
             SettingCodes.MAX_HEADER_LIST_SIZE: self._door.limits.head_size,
@@ -235,7 +237,9 @@ class Http2(asyncio.Protocol):
     async def _answer(self, stream_id: int, stream: _Stream) -> None:
         path, _, query = stream.target.partition(b"?")
         body = b"".join(stream.body)
-        request = Request(stream.method, path.decode("latin-1"), query, stream.headers, body, self._scheme)
+        request = Request(
+            stream.method, path.decode("latin-1"), query, stream.headers, body, self._scheme, self._source_ip
+        )
         try:
             document = await self._door.answer(request)
         except asyncio.CancelledError:

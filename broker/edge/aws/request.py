@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,9 +12,18 @@ _CREDENTIAL = re.compile(r"([^/,\s]{1,128})/(\d{8})/([a-z0-9-]{1,64})/([a-z0-9.-
 _CREDENTIALS_KEPT = 4_096
 
 
+class Chunk(NamedTuple):
+    """A piece of a body, and what it was signed with."""
+
+    data: bytes
+    signature: bytes
+
+
 class Request(msgspec.Struct):
     """``headers``: names in lower case; values of a name that came more than once are joined by commas. ``path``: as
-    in the URL, still percent-encoded; ``query``: what follows the question mark. ``scheme``: http or https."""
+    in the URL, still percent-encoded; ``query``: what follows the question mark. ``scheme``: http or https.
+    ``source_ip``: of the other end of the connection, "" when it has none. ``chunks``: what ``body`` was put together
+    from, if it came in signed chunks."""
 
     method: str
     path: str
@@ -21,6 +31,8 @@ class Request(msgspec.Struct):
     headers: dict[bytes, bytes]
     body: bytes
     scheme: str = "http"
+    source_ip: str = ""
+    chunks: tuple[Chunk, ...] = ()
 
     def header(self, name: bytes) -> str:
         """Its value, "" when it was not sent."""

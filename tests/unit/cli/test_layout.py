@@ -22,6 +22,7 @@ def test_three_zones_have_a_node_each_on_the_usual_ports() -> None:
         ("b-0", "b", "127.0.0.1:4002", "127.0.0.1:4102", "127.0.0.1:4202"),
         ("c-0", "c", "127.0.0.1:4003", "127.0.0.1:4103", "127.0.0.1:4203"),
     ]
+    assert all(node.development for node in nodes)
     assert [node.aws_listen for node in nodes] == ["127.0.0.1:4566", "127.0.0.1:4567", "127.0.0.1:4568"]
     assert [node.data_dir for node in nodes] == ["data/a-0/data", "data/b-0/data", "data/c-0/data"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -190,6 +191,29 @@ def test_a_dump_of_a_newer_version_or_of_other_rooms_is_not_loaded() -> None:
         GroupLog().machine.load([msgspec.msgpack.encode((version + 1, *rest)), *pieces[1:]])
     with pytest.raises(ValueError, match="rooms"):
         ReplicatedMachine({"left": CountingRoom("left")}).load(pieces)
+
+
+class LaterRoom(CountingRoom):
+    """One that groups did not have once."""
+
+    def load(self, pieces: Iterable[bytes]) -> None:
+        found = list(pieces)
+        super().load(found or CountingRoom("").dump())
+
+
+def test_a_dump_of_before_a_room_was_there_leaves_it_empty() -> None:
+    left, later = CountingRoom("left"), LaterRoom("later")
+    old, new = ReplicatedMachine({"left": left}), ReplicatedMachine({"left": CountingRoom("left"), "later": later})
+    left.total, later.total = 2, 7
+    new.load(old.dump())
+    assert later.total == 0
+    assert new.query("left", "total", WallMillis(0)) == ("total", 2, 0)
+
+
+def test_a_room_that_was_always_there_is_missed_in_a_dump() -> None:
+    old = ReplicatedMachine({"left": CountingRoom("left")})
+    with pytest.raises(ValueError):
+        GroupLog().machine.load(old.dump())
 
 
 def test_what_is_no_envelope_stops_the_replica() -> None:

@@ -15,6 +15,7 @@ from broker.base.instants import Instant, Millis, WallMillis
 from broker.cli.fetching import Fetching, Watcher
 from broker.client.backup import CapturedCluster, CapturedGroup, CapturedPart
 from broker.domain.directory.commands import ListResources, Topology
+from broker.domain.identity.commands import FindAccessKey, ListAccessKeys
 from broker.domain.queues.commands import CreateQueue, Send
 from broker.domain.queues.model import STATES, Message, QueueAttributes
 from broker.domain.queues.questions import AllQueues, Browse
@@ -71,6 +72,7 @@ async def backed_up(place: Path, leave_out: Callable[[bytes], bool] = lambda _: 
     for body in BODIES:
         await services.queues.send("orders", pack_bodies([body]), soon(cluster))
     await services.queues.receive("orders", 1, soon(cluster))
+    await services.access_keys.create("123456789012", "alice", soon(cluster))
     source = ByCalls(services.backup, cluster)
     source.leave_out = leave_out
     await fetched(source, place)
@@ -167,6 +169,19 @@ async def test_the_directory_knows_the_nodes_of_the_new_cluster_and_no_others(tm
         machine = Opened(each).replicas[GroupId(0)].machine
         known = machine.query("directory", Topology(), WallMillis(0))
         assert (set(known.nodes), known.groups) == (set(founding.nodes), founding.groups)
+
+
+async def test_access_keys_hold_in_the_new_cluster(tmp_path: Path) -> None:
+    cluster = await backed_up(tmp_path / "backup")
+    [settings, *_] = founders(tmp_path)
+    restore(tmp_path / "backup", settings)
+    new = Opened(settings).replicas[GroupId(0)].machine
+    [found] = new.query("identity", ListAccessKeys(), new.now).keys
+    assert (found.account, found.user, found.active) == ("123456789012", "alice", True)
+    old = cluster.machines[GroupId(0)]
+    assert new.query("identity", FindAccessKey(found.id), new.now) == old.query(
+        "identity", FindAccessKey(found.id), old.now
+    )
 
 
 async def test_a_queue_that_the_directory_does_not_know_is_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker.base.errors import InvalidArgument
-from broker.node.settings import NodeSettings, PeerSettings, dump, load
+from broker.node.settings import NodeSettings, PeerSettings, dump, exposures, load
 
 PEERS = (
     PeerSettings("a-0", "a", "127.0.0.1:4101", "127.0.0.1:4001"),
@@ -78,3 +78,34 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.toml")
     with pytest.raises(InvalidArgument, match="not valid TOML"):
         load(written(tmp_path, "node = "))
+
+
+@pytest.mark.parametrize(("text", "development"), [("true", True), ("1", True), ("false", False)])
+def test_development_is_asked_for(tmp_path: Path, text: str, development: bool) -> None:
+    path = written(tmp_path, 'node = "a-0"\nzone = "a"\n')
+    assert load(path).development is False
+    assert load(path, {}, {"BROKER_DEVELOPMENT": text}).development is development
+    assert load(path, {"development": development}, {"BROKER_DEVELOPMENT": "true"}).development is development
+
+
+OPEN = {"client_listen": "0.0.0.0:4001"}
+TLS = {"tls_certificate": "c", "tls_key": "k", "tls_ca": "a"}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, []),
+        ({"development": True}, []),
+        (OPEN, ["plain text"]),
+        ({"aws_listen": "0.0.0.0:4566"}, ["plain text"]),
+        ({**OPEN, "aws_listen": ""}, ["plain text"]),
+        ({**OPEN, **TLS}, []),
+        ({**OPEN, "development": True}, ["takes any credentials", "plain text"]),
+        ({**OPEN, **TLS, "development": True}, ["takes any credentials"]),
+    ],
+)
+def test_what_is_open_to_other_machines_is_told(values: dict[str, object], told: list[str]) -> None:
+    found = exposures(load(None, {"node": "a-0", "zone": "a", **values}))
+    assert len(found) == len(told)
+    assert all(part in sentence for part, sentence in zip(told, found, strict=True))

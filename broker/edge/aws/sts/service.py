@@ -15,6 +15,5 @@ class StsService:
         return {"GetCallerIdentity": self._get_caller_identity}
 
     async def _get_caller_identity(self, context: Context, _members: dict[str, Any]) -> dict[str, Any]:
-        """Everybody is the account's root: there are no users or roles."""
-        account = context.caller.account
-        return {"UserId": account, "Account": account, "Arn": f"arn:aws:iam::{account}:root"}
+        caller = context.caller
+        return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}

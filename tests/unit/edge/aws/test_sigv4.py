@@ -2,59 +2,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4QueryAuth
 
 from broker.base.instants import MINUTE, SECOND, WallMillis
-from broker.edge.aws import sigv4
+from broker.edge.aws import chunks, sigv4
 from broker.edge.aws.contract import AwsError
 from broker.edge.aws.protocol import form
 from broker.edge.aws.request import Request
+from broker.edge.aws.signing_keys import SigningKey
+from tests.unit.edge.aws.signing import KEY, signed
 
-KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-
-
-def received(signed: AWSRequest) -> Request:
-    """The request as it arrives at the server."""
-    prepared = signed.prepare()
-    url = urlsplit(prepared.url)
-    headers = {
-        name.lower().encode(): value if isinstance(value, bytes) else str(value).encode("latin-1")
-        for name, value in prepared.headers.items()
-    }
-    headers.setdefault(b"host", url.netloc.encode())
-    body = prepared.body or b""
-    body = body if isinstance(body, bytes) else body.encode()
-    return Request(prepared.method, url.path or "/", url.query.encode(), headers, body)
-
-
-def signed(
-    url: str = "http://localhost:4566/",
-    method: str = "POST",
-    body: bytes = b"{}",
-    headers: dict[str, str] | None = None,
-    auth: Callable[..., SigV4Auth] = SigV4Auth,
-    service: str = "sqs",
-    token: str | None = None,
-) -> Request:
-    request = AWSRequest(
-        method=method, url=url, data=body, headers=headers or {"X-Amz-Target": "AmazonSQS.SendMessage"}
-    )
-    auth(Credentials(KEY, SECRET, token), service, "eu-west-1").add_auth(request)
-    return received(request)
+SECRET = KEY.secret
 
 
 def now_of(request: Request) -> WallMillis:
-    return WallMillis(sigv4._instant(sigv4.read(request, form.decode(request.query)).stamp))
+    return WallMillis(sigv4.instant(sigv4.read(request, form.decode(request.query)).stamp))
 
 
 def verify(request: Request, secret: str = SECRET, later: int = 0) -> bytes:
+    chunks.take_apart(request)
     signature = sigv4.read(request, form.decode(request.query))
-    return sigv4.Verifier().verify(request, signature, secret, WallMillis(now_of(request) + later))
+    key = SigningKey(secret, signature.credential.scope)
+    sigv4.verify(request, signature, key, WallMillis(now_of(request) + later))
+    return request.body
 
 
 @pytest.mark.parametrize(
@@ -95,6 +67,21 @@ def test_whatever_is_changed_on_the_way_is_noticed(change: Callable[[Request], N
     with pytest.raises(AwsError, match="does not match the signature you provided") as refused:
         verify(request)
     assert (refused.value.query_code, refused.value.status) == ("SignatureDoesNotMatch", 403)
+
+
+@pytest.mark.parametrize(
+    "date", ["Sat, 28 Nov 2026 10:00:00 GMT", "Sat, 28 Nov 2026 10:00:00 -0000", "20261128T100000Z"]
+)
+def test_the_date_may_be_that_of_http(date: str) -> None:
+    headers = {b"authorization": HEADER.encode().replace(b"x-amz-date", b"date"), b"date": date.encode()}
+    assert sigv4.read(Request("POST", "/", b"", headers, b""), {}).stamp == "20261128T100000Z"
+
+
+def test_a_signature_of_any_bytes_is_only_wrong() -> None:
+    request = signed()
+    request.headers[b"authorization"] = request.headers[b"authorization"][:-1] + b"\xe9"
+    with pytest.raises(AwsError, match="does not match"):
+        verify(request)
 
 
 def test_another_secret_is_not_accepted() -> None:
@@ -153,8 +140,14 @@ HEADER = (
         (
             {"authorization": HEADER.replace("host;", ""), "x-amz-date": "20261128T000000Z"},
             b"",
-            "IncompleteSignature",
-            "must be a 'SignedHeader'",
+            "SignatureDoesNotMatch",
+            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
+        ),
+        (
+            {"authorization": HEADER, "x-amz-date": "20261128T000000Z", "x-amz-target": "AmazonSQS.SendMessage"},
+            b"",
+            "SignatureDoesNotMatch",
+            "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.",
         ),
         ({}, b"X-Amz-Signature=ab", "IncompleteSignature", "must include 'X-Amz-Credential'"),
     ],
@@ -208,17 +201,34 @@ def test_a_streamed_body_is_verified_chunk_by_chunk_and_put_together() -> None:
     assert verify(streamed(), EXAMPLE_SECRET) == b"a" * 66_560
 
 
+def test_a_streamed_body_that_is_changed_on_the_way_is_noticed() -> None:
+    request = streamed()
+    request.body = request.body.replace(b"aaa", b"aab", 1)
+    with pytest.raises(AwsError, match="does not match"):
+        verify(request, EXAMPLE_SECRET)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda body: body.replace(b"aaa", b"aab", 1),
         lambda body: body[: body.rindex(b"0;chunk")],
+        lambda body: body[:-1],
+        lambda body: body + b"more",
         lambda body: b"",
         lambda body: body.replace(b"400;", b"3ff;"),
+        lambda body: body.replace(b"400;", b"4000;"),
     ],
 )
-def test_a_streamed_body_that_is_damaged_or_cut_is_noticed(damage: Callable[[bytes], bytes]) -> None:
+def test_a_streamed_body_that_is_not_whole_is_refused(damage: Callable[[bytes], bytes]) -> None:
     request = streamed()
     request.body = damage(request.body)
-    with pytest.raises(AwsError, match="does not match"):
+    with pytest.raises(AwsError, match="terminated unexpectedly") as refused:
+        verify(request, EXAMPLE_SECRET)
+    assert (refused.value.code, refused.value.status) == ("IncompleteBody", 400)
+
+
+def test_a_streamed_body_has_the_length_that_was_said() -> None:
+    request = streamed()
+    request.headers[b"x-amz-decoded-content-length"] = b"66561"
+    with pytest.raises(AwsError, match="terminated unexpectedly"):
         verify(request, EXAMPLE_SECRET)
