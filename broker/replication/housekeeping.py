@@ -12,6 +12,7 @@ from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, DataCorrupt, DiskFull, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Clock, Millis
+from broker.replication import inputs
 from broker.replication.calls import Calls
 from broker.replication.disk_duty import DiskDuty
 from broker.storage.damage import Damaged
@@ -23,6 +24,8 @@ _log = logs.get(__name__)
 ROOM_PATIENCE_SECONDS = 1.0
 """After a disk that had no room is tried again."""
 LOOK_EVERY = Millis(SECOND)
+MAKE_ROOM_EVERY = Millis(30 * SECOND)
+"""While the disk is full: the snapshots that this takes are written to it, too."""
 ROOM_METHOD = "disk.room"
 FULL = b"full"
 
@@ -39,6 +42,8 @@ class Host(Protocol):
     def soon(self) -> None: ...
 
     def connected(self) -> frozenset[NodeId]: ...
+
+    def handle(self, happened: inputs.Input) -> None: ...
 
     def damage_found(self, group: GroupId, error: DataCorrupt) -> None: ...
 
@@ -116,11 +121,16 @@ class Housekeeping:
 
     async def _measure(self) -> None:
         """Beside the loop: a disk that hangs answers this as little as anything else."""
+        again_at = Millis(0)
         while True:
             try:
                 self._disk.measured(await asyncio.get_running_loop().run_in_executor(None, self._disk.measure))
             except Unavailable as error:
                 self._fail("the data directory is gone", error)
+            now = self._clock.monotonic()
+            if self._disk.full and now >= again_at:
+                again_at = Millis(now + MAKE_ROOM_EVERY)
+                self._host.handle(inputs.MakeRoom())
             await asyncio.sleep(LOOK_EVERY / 1000)
 
     async def _is_full(self, peer: NodeId) -> bool:

@@ -103,6 +103,10 @@ class Stand(msgspec.Struct, frozen=True):
     group: GroupId
 
 
+class MakeRoom(msgspec.Struct, frozen=True):
+    """The disk is full: what the logs keep beyond what is needed goes, as soon as a snapshot can tell."""
+
+
 Input = (
     FrameArrived
     | Proposal
@@ -116,6 +120,7 @@ Input = (
     | Transfer
     | Reconfigure
     | Stand
+    | MakeRoom
 )
 
 # --- outputs

@@ -65,6 +65,7 @@ class NodeCore:
             inputs.Transfer: self._transfer,
             inputs.Reconfigure: self._reconfigure,
             inputs.Stand: self._stand,
+            inputs.MakeRoom: self._make_room,
         }
 
     def open_group(self, group: GroupId, founders: Iterable[NodeId], at: Instant) -> None:
@@ -312,6 +313,11 @@ class NodeCore:
 
     def _stand(self, stand: inputs.Stand, at: Instant) -> None:
         self._tell(stand.group, events.Campaign(), at)
+
+    def _make_room(self, _: inputs.MakeRoom, at: Instant) -> None:  # noqa: ARG002
+        for group, replica in self.replicas.items():
+            replica.make_room()
+            self._snapshots_due[group] = None
 
     def _tell(self, group: GroupId, event: events.Event, at: Instant) -> None:
         """The replica may have been closed meanwhile."""

@@ -73,6 +73,7 @@ class Replica:
         self._leading_from: Index | None = None
         self._tick_index: Index | None = None
         self._tick_not_before = Millis(0)
+        self._short_of_room = False
         self._snapshot_under_way = False
         self._transfers: dict[NodeId, Index] = {}
         """Up to where the last snapshot reaches that was sent to a follower, under this leadership."""
@@ -159,6 +160,11 @@ class Replica:
         out.jobs.append(SnapshotJob(self.group, self._here(), self.machine.dump(), self.machine.live_entries()))
         return True
 
+    def make_room(self) -> None:
+        """The next snapshot is due as soon as it says anything new, and leaves nothing behind it that nobody needs:
+        what was deleted since the last one, and the bodies of the last thousands of entries, may be most of it."""
+        self._short_of_room = True
+
     def snapshot_written(
         self, job: SnapshotJob, name: str, live: list[tuple[Index, Index]], at: Instant, out: Outbox
     ) -> None:
@@ -166,6 +172,7 @@ class Replica:
         if job.mark.index <= self._mark.index or self._installing is not None:
             return
         keep_from = self._keep_from(job.mark.index)
+        self._short_of_room = False
         self._mark = job.mark
         self._store.stage_snapshot_mark(self.group, job.mark, name)
         if not self.captures:  # what they refer to may be dead since, and nobody has read it yet
@@ -336,6 +343,7 @@ class Replica:
         return not (self._snapshot_under_way or self._unapplied or self._installing is not None) and (
             self.applied - self._mark.index >= self._settings.snapshot_after_entries
             or self._bytes_since_mark >= self._settings.snapshot_after_bytes
+            or (self._short_of_room and self.applied > self._mark.index)
         )
 
     def _send_snapshot(self, peer: NodeId) -> SendSnapshot:
@@ -346,7 +354,7 @@ class Replica:
     def _keep_from(self, covered: Index) -> Index:
         """Where the log may begin behind a new snapshot. A follower that is catching up finds the rest of its way, or
         it would need one snapshot after the other while clients write."""
-        keep = covered + 1 - self._settings.keep_behind_snapshot
+        keep = covered + 1 - (0 if self._short_of_room else self._settings.keep_behind_snapshot)
         for peer, progress in self.raft.progress().items():
             if progress.recently_active:
                 reached = max(progress.matched, self._transfers.get(peer, Index(0)))

@@ -185,6 +185,29 @@ def test_a_snapshot_shortens_the_log_and_is_what_a_restart_begins_with():
     assert node.rooms[-1].told == list(range(6))
 
 
+def test_where_the_disk_is_full_the_log_ends_with_what_is_needed():
+    # given a log far too short for a snapshot
+    node = leading_node(ReplicaSettings(snapshot_after_entries=1_000, keep_behind_snapshot=500))
+    for number in range(6):
+        node.handle(node.proposal(number, token=number + 1))
+        assert node.sync(node.turn().batch).jobs == []
+
+    # when the disk is full
+    node.handle(inputs.MakeRoom())
+    (job,) = node.turn().jobs
+    node.handle(inputs.SnapshotWritten(job, written(node, job), list(job.live)))
+    node.settle()
+
+    # then there is a snapshot, and nothing behind it
+    replica = node.core.replicas[GROUP]
+    assert job.mark.index == replica.applied
+    assert replica.raft.first_index == job.mark.index + 1
+
+    # and the next one is due when it would have been without
+    node.handle(node.proposal(6, token=7))
+    assert node.sync(node.turn().batch).jobs == []
+
+
 @pytest.mark.parametrize(("lagging", "kept_for_it", "first"), [(None, 20, 11), ("c", 20, 2), ("c", 7, 6)])
 def test_the_log_is_kept_for_a_follower_that_is_there_but_not_without_bound(lagging, kept_for_it, first):
     # given a leader whose other follower has nothing yet
