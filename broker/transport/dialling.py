@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
+from functools import partial
 
 from broker.aio.tasks import TaskScope
 from broker.base.addresses import split_address
@@ -92,3 +94,21 @@ async def keep_dialled(
                 backoff.reset()
                 await connection.gone()
         await asyncio.sleep(backoff.next() / 1000)
+
+
+async def knock_while_alone(
+    dialler: Dialler,
+    peers: Callable[[], list[tuple[str, str]]],
+    alone: Callable[[], bool],
+    accepted: Callable[[str, Connection], None],
+    every: float,
+) -> None:
+    """Calls on those who are to dial this node, every so many seconds while nobody is connected with it, until
+    cancelled. Who still knows it refuses, because it is its own turn to dial; who does not says so. Without that a node
+    that dials nobody would not hear that it was removed while it was away."""
+    while True:
+        await asyncio.sleep(every)
+        for peer, address in peers():
+            if alone():
+                with contextlib.suppress(NotAccepted, OSError, TimeoutError):
+                    await dialler.dial(peer, address, "control", partial(accepted, peer))

@@ -21,7 +21,7 @@ from broker.transport.chunks import BulkReceipt, BulkSender
 from broker.transport.complaints import Complaints
 from broker.transport.contract import MeshListener
 from broker.transport.control import ControlLink
-from broker.transport.dialling import Dialler, keep_dialled
+from broker.transport.dialling import Dialler, keep_dialled, knock_while_alone
 from broker.transport.frames import BULK_FAILED, PAYLOAD
 from broker.transport.handshake import UNKNOWN_NODE, Acquaintances, Forgetful, Hello, Identity, Life, Version
 from broker.transport.introduction import NotAccepted
@@ -98,6 +98,7 @@ class Mesh:
         await self._door.start()
         self._running = True
         self._dial_missing()
+        self._scope.start(self._knock_while_alone(), name="knock while alone")
 
     async def close(self) -> None:
         """Says goodbye, so that peers report ``closed_by_peer`` at once, and returns when all sockets are closed.
@@ -192,6 +193,15 @@ class Mesh:
             Backoff(settings.reconnect_min, settings.reconnect_max, self._chance),
             self._complaints,
             settled_after=settings.reconnect_max / 1000,
+        )
+
+    async def _knock_while_alone(self) -> None:
+        await knock_while_alone(
+            self._dialler,
+            lambda: [(peer, address) for peer, address in self._addresses.items() if peer < self._me],
+            lambda: not self._links,
+            lambda peer, connection: self._link(NodeId(peer), connection),
+            self._settings.silence_timeout / 1000,
         )
 
     def _introduced(self, connection: Connection, hello: Hello) -> None:

@@ -81,6 +81,25 @@ async def test_a_node_takes_the_place_of_another_under_load(cluster: LocalCluste
     check(traffic, await drain(client, "moving", len(traffic.confirmed)))
 
 
+async def test_a_node_that_was_removed_while_it_was_away_ends_by_itself_whatever_its_name(
+    cluster: LocalCluster, client: Client
+) -> None:
+    # given a node that no other one waits to be called by, and that is removed while it does not run
+    last = await cluster.join("c-1", "c")
+    await until(client, lambda status: any(each.id == "c-1" and each.reachable for each in status.nodes))
+    last.kill()
+    await last.ended(10.0)
+    await client.remove_node("c-1")
+    await until(client, lambda status: all(node.id != "c-1" for node in status.nodes))
+
+    # when it is started again
+    last.start()
+
+    # then it hears of it, and says so
+    await last.ended(30.0)
+    assert "it has left the cluster" in last.last_words()
+
+
 async def test_a_node_that_lost_its_disk_gets_its_replicas_anew(cluster: LocalCluster, client: Client) -> None:
     async with Traffic(client, "lost") as traffic:
         # given a node that dies and comes back with an empty data directory

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from broker.base.instants import Millis
 from broker.transport.frames import HELLO, PAYLOAD, READY, REFUSED, header
 from broker.transport.handshake import Forgetful, Hello, decode_refused, encode
 from broker.transport.settings import MeshSettings
-from tests.integration.transport.loopback_mesh import A, B, C, Loopback, Node, introduce
+from tests.integration.transport.loopback_mesh import PATIENCE, A, B, C, Loopback, Node, introduce
 from tests.integration.transport.raw_peer import RawPeer
 from tests.integration.transport.warnings_of_nodes import Warned
 
@@ -75,9 +77,11 @@ class Refusals(Forgetful):
 
     def __init__(self) -> None:
         self.codes: list[tuple[str, str]] = []
+        self.told = asyncio.Event()
 
     def refused(self, by: str, code: str, reason: str) -> None:
         self.codes.append((by, code))
+        self.told.set()
 
 
 async def test_a_node_that_is_removed_while_it_is_connected_learns_that_too() -> None:
@@ -94,6 +98,44 @@ async def test_a_node_that_is_removed_while_it_is_connected_learns_that_too() ->
 
         # then it is told why
         assert refusals.codes == [(A, "unknown-node")]
+
+
+async def test_a_node_that_dials_nobody_learns_that_it_was_removed_while_it_was_away() -> None:
+    async with Loopback() as loopback:
+        # given a node that only waits to be dialled, and others of which one does not know it any more
+        refusals = Refusals()
+        departed = await loopback.start(C, MeshSettings(silence_timeout=Millis(50)), acquaintances=refusals)
+        former, stopped = await loopback.start(A), await loopback.start(B)
+        stopped_at = stopped.address
+        await stopped.mesh.close()
+
+        # when nobody is connected with it for a while
+        departed.mesh.set_peers({A: former.address, B: stopped_at})
+
+        # then it asks, and is told
+        async with asyncio.timeout(PATIENCE):
+            await refusals.told.wait()
+        assert refusals.codes[0] == (A, "unknown-node")
+
+
+async def test_a_node_that_is_waited_for_is_told_to_wait_and_nothing_comes_of_it() -> None:
+    async with Loopback() as loopback:
+        # given one that knows the other, and looks for it where it is not
+        refusals = Refusals()
+        waiting = await loopback.start(B, MeshSettings(silence_timeout=Millis(50)), acquaintances=refusals)
+        mistaken = await loopback.start(A)
+        mistaken.mesh.set_peers({B: "127.0.0.1:1"})
+        waiting.mesh.set_peers({A: mistaken.address})
+        async with asyncio.timeout(PATIENCE):
+            await refusals.told.wait()
+        assert refusals.codes[0] == (A, "wrong-direction")
+
+        # when it finds it
+        mistaken.mesh.set_peers({B: waiting.address})
+
+        # then they are connected, once
+        await waiting.notes.until_event("up", A)
+        assert waiting.notes.events == [("up", A)]
 
 
 async def test_a_node_at_the_wrong_address_is_found_out(warned: Warned) -> None:
