@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 import msgspec
 
+from broker.aio.wakeups import all_read_at_once
 from broker.pb.queues.v1 import queues_pb2
 from loadtest.latency import Latencies
 
@@ -220,8 +221,9 @@ async def _serve(pipe: Connection) -> None:
 
 def _connect(channels: dict[str, list[grpc.aio.Channel]], targets: Sequence[Target]) -> None:
     own = [("grpc.use_local_subchannel_pool", 1)]
-    for target in targets:
-        if target.address not in channels:
-            channels[target.address] = [
-                grpc.aio.insecure_channel(target.address, options=own) for _ in range(_CONNECTIONS)
-            ]
+    with all_read_at_once():
+        for target in targets:
+            if target.address not in channels:
+                channels[target.address] = [
+                    grpc.aio.insecure_channel(target.address, options=own) for _ in range(_CONNECTIONS)
+                ]

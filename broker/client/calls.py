@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import grpc
 import grpc.aio
 
 from broker.base.errors import BrokerError, DeadlineExceeded, Overloaded
@@ -26,6 +27,11 @@ Method = Callable[[Endpoint], grpc.aio.UnaryUnaryMultiCallable[Request, Response
 
 ATTEMPT_TIMEOUT = 1.2
 """Seconds of silence after which another node is asked."""
+SILENCE = 1.0
+"""Seconds without an answer that is awaited on purpose, after which the node is asked whether it is still there; it has
+as long to say so."""
+_HEALTH = "/grpc.health.v1.Health/Check"
+_NOBODY_THERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 
 class Sessions:
@@ -80,7 +86,8 @@ class Caller:
             try:
                 endpoint = await self._choose(queue, retry.deadline)
                 left = retry.deadline - loop.time()
-                response = await method(endpoint)(request, timeout=max(0.001, min(left, ATTEMPT_TIMEOUT + extra)))
+                call = method(endpoint)(request, timeout=max(0.001, min(left, ATTEMPT_TIMEOUT + extra)))
+                response = await (self._wait_for(call, endpoint) if extra else call)
             except grpc.aio.AioRpcError as failure:
                 assert endpoint is not None
                 error = of_call(failure, endpoint.address)
@@ -97,6 +104,39 @@ class Caller:
             if pause is None:
                 raise error
             await asyncio.sleep(pause)
+
+    async def _wait_for(self, call: grpc.aio.UnaryUnaryCall[Request, Response], endpoint: Endpoint) -> Response:
+        """An answer that may take long. Raises NoAnswer when the node falls silent meanwhile: to a connection that does
+        not break, that looks the same."""
+        answered = asyncio.Event()
+        call.add_done_callback(lambda _: answered.set())
+        try:
+            while not answered.is_set():
+                try:
+                    async with asyncio.timeout(SILENCE):
+                        await answered.wait()
+                except TimeoutError:
+                    if not await self._is_there(endpoint) and not answered.is_set():
+                        raise NoAnswer(endpoint.address, f"silent for more than {SILENCE:g} s") from None
+            return await call
+        finally:
+            call.cancel()
+
+    async def _is_there(self, endpoint: Endpoint) -> bool:
+        """One of those who wait for the node asks it, for all of them."""
+        now = asyncio.get_running_loop().time
+        async with endpoint.listening:
+            if endpoint.suspect or now() - endpoint.heard_at < SILENCE:
+                return not endpoint.suspect
+            ask: Any = endpoint.channel.unary_unary(_HEALTH)
+            try:
+                await ask(b"", timeout=SILENCE)
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _NOBODY_THERE:
+                    self._locator.failed(endpoint)
+                    return False
+            endpoint.heard_at = now()
+            return True
 
     async def _choose(self, queue: str | None, deadline: float) -> Endpoint:
         if queue is not None:

@@ -5,16 +5,19 @@ Knows which nodes have answered and which stay silent; does not know who leads w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import grpc
 import grpc.aio
 
+from broker.aio.wakeups import all_read_at_once
 from broker.base.addresses import split_address
 from broker.base.errors import InvalidArgument
 from broker.base.limits import MIB
 from broker.pb.backup.v1 import backup_pb2_grpc
 from broker.pb.cluster.v1 import cluster_pb2_grpc
+from broker.pb.identity.v1 import identity_pb2_grpc
 from broker.pb.queues.v1 import queues_pb2_grpc
 
 DEFAULT_PORT = 4001
@@ -50,17 +53,21 @@ def open_channel(credentials: grpc.ChannelCredentials | None) -> OpenChannel:
 
 class Endpoint:
     """A node's client address, its channel and its stubs. ``suspect``: it broke off or fell silent, and has not
-    answered since."""
+    answered since. ``heard_at``: when it last answered somebody who wondered whether it is there, in seconds;
+    ``listening``: held by whoever asks it that."""
 
-    __slots__ = ("address", "backup", "channel", "cluster", "queues", "suspect")
+    __slots__ = ("access_keys", "address", "backup", "channel", "cluster", "heard_at", "listening", "queues", "suspect")
 
     def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
         self.address = address
         self.channel = channel
         self.queues = queues_pb2_grpc.QueueServiceStub(channel)
         self.cluster = cluster_pb2_grpc.ClusterServiceStub(channel)
+        self.access_keys = identity_pb2_grpc.AccessKeyServiceStub(channel)
         self.backup = backup_pb2_grpc.BackupServiceStub(channel)
         self.suspect = False
+        self.heard_at = float("-inf")
+        self.listening = asyncio.Lock()
 
 
 class Channels:
@@ -89,7 +96,8 @@ class Channels:
         """The endpoint of a known or new address; dials it in the background."""
         endpoint = self._endpoints.get(address)
         if endpoint is None:
-            channel = self._opener(address)
+            with all_read_at_once():
+                channel = self._opener(address)
             endpoint = self._endpoints[address] = Endpoint(address, channel)
             channel.get_state(try_to_connect=True)
         return endpoint

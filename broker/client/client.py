@@ -26,6 +26,7 @@ import grpc
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError, NodeNotFound
+from broker.client.access_keys import KeyCalls
 from broker.client.backup import Capturing
 from broker.client.browsing import Browsing
 from broker.client.calls import Caller, Sessions
@@ -48,7 +49,7 @@ _HURRIED_CLOSE = 2.0
 """Seconds: who cancels the work, as Ctrl-C does, wants it to end soon, with or without the cluster."""
 
 
-class Client(Queues, Messages, Browsing, Redriving, Capturing, Membership):
+class Client(Queues, Messages, Browsing, Redriving, Capturing, Membership, KeyCalls):
     """To be used as an asynchronous context manager, in one event loop, by any number of its tasks.
 
     ``cluster``: client addresses of some nodes, ``"host:port,host:port"`` or a list; the others are learned.

@@ -45,17 +45,30 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 
 class Frame(msgspec.Struct):
     """``sent_at``: when it was last handed to a stream; None while it waits to be sent again. ``abandoned``: nobody
-    waits for it any more."""
+    waits for it any more. ``owed``: the last attempt has no answer yet; ``unsure``: one before it never got one;
+    ``refusal``: what the last one was refused with, for now."""
 
     number: int
     messages: list[Waiting]
     sent_at: float | None = None
     abandoned: bool = False
+    owed: bool = False
+    unsure: bool = False
+    refusal: BrokerError | None = None
 
     @property
     def deadline(self) -> float:
         """Of its oldest message."""
         return self.messages[0].deadline
+
+
+class Late(msgspec.Struct, frozen=True):
+    """Messages whose time is over. ``perhaps``: they may be stored, or yet be; otherwise they are not and will not be.
+    ``refusal``: what the broker said last, if they ever reached it."""
+
+    messages: list[Waiting]
+    perhaps: bool
+    refusal: BrokerError | None = None
 
 
 class Outbox:
@@ -100,6 +113,7 @@ class Outbox:
         self._again = deque(self._unacknowledged.values())
         for frame in self._again:
             frame.sent_at = None
+            _ends_unanswered(frame)
 
     def lost(self) -> None:
         """The stream is gone; nothing can be sent until the next one is opened."""
@@ -120,6 +134,7 @@ class Outbox:
             self._next_number += 1
             self._unacknowledged[frame.number] = frame
         frame.sent_at = now
+        frame.owed = True
         self._on_their_way += 1
         return frame
 
@@ -131,12 +146,20 @@ class Outbox:
         self._remove(frame)
         return None if frame.abandoned else frame
 
+    def refused(self, number: int, refusal: BrokerError) -> None:
+        """The broker has not taken the frame, and nothing came of it."""
+        frame = self._unacknowledged.get(number)
+        if frame is not None:
+            frame.owed = False
+            frame.refusal = refusal
+
     def send_again(self, number: int) -> None:
         """The broker could not take the frame now, and said so: it goes again, under its number."""
         frame = self._unacknowledged.get(number)
         if frame is not None and frame.sent_at is not None:
             self._leaves(frame)
             frame.sent_at = None
+            _ends_unanswered(frame)
             self._again.append(frame)
 
     def oldest_sent_at(self) -> float | None:
@@ -145,14 +168,17 @@ class Outbox:
             (frame.sent_at for frame in self._unacknowledged.values() if frame.sent_at is not None), default=None
         )
 
-    def expired(self, now: float) -> list[Waiting]:
-        """Returns the messages whose deadline is over, once. Those of a frame may be stored."""
-        late: list[Waiting] = []
+    def expired(self, now: float) -> list[Late]:
+        """Those whose deadline is over, once."""
+        late: list[Late] = []
         for frame in [frame for frame in self._unacknowledged.values() if frame.deadline <= now]:
-            late += self._give_up(frame)
+            messages = self._give_up(frame)
+            if messages:
+                late.append(Late(messages, frame.abandoned or frame.owed or frame.unsure, frame.refusal))
+        never_sent: list[Waiting] = []
         while (first := self._coalescer.first()) is not None and first.deadline <= now:
-            late.append(self._coalescer.drop_first())
-        return late
+            never_sent.append(self._coalescer.drop_first())
+        return [*late, Late(never_sent, perhaps=False)] if never_sent else late
 
     def clear(self) -> list[Waiting]:
         """Removes everything and returns what somebody waits for."""
@@ -184,3 +210,9 @@ class Outbox:
             self._on_their_way -= 1
         elif frame in self._again:
             self._again.remove(frame)
+
+
+def _ends_unanswered(frame: Frame) -> None:
+    """The attempt, if it has no answer yet: what came of it will not be known before the frame is acknowledged."""
+    frame.unsure |= frame.owed
+    frame.owed = False

@@ -15,14 +15,14 @@ import grpc.aio
 import msgspec
 
 from broker.aio.tasks import TaskScope
-from broker.base.errors import BrokerError, DeadlineExceeded, NotLeader, Unavailable
+from broker.base.errors import BrokerError, DeadlineExceeded, DiskFull, NotLeader, Overloaded, Unavailable
 from broker.base.limits import MIB
 from broker.client.channels import Channels, Endpoint
 from broker.client.coalescing import FrameLimits
 from broker.client.errors import NoAnswer, NobodyAnswers, of_call, of_info
 from broker.client.locating import Locator
 from broker.client.model import MessageOptions, OutgoingMessage, SentMessage, is_fifo
-from broker.client.outbox import Frame, Outbox, Ticket, Waiting
+from broker.client.outbox import Frame, Late, Outbox, Ticket, Waiting
 from broker.client.outgoing import Entry, add, entry, entry_of
 from broker.client.retrying import RECONNECT, Backoff, Chance, Retry, worth_retrying
 from broker.client.streams import next_response, was_cancelled
@@ -100,8 +100,9 @@ class Producer:
         MessageOptions. What is sent to a FIFO queue is stored in the order of the calls, also over failovers.
 
         Raises MessageTooLong, InvalidArgument, QueueNotFound, MessageGroupRequired, DeduplicationIdRequired,
-        NotForFifo, NotForStandard: nothing was stored. Unavailable, DeadlineExceeded: the time is up, and the message
-        may be stored nevertheless. Cancelling the call does not take the message back.
+        NotForFifo, NotForStandard: nothing was stored. DiskFull, Overloaded: the broker has refused the message until
+        the time was up, and it is not stored. Unavailable, DeadlineExceeded: the time is up, and the message may be
+        stored nevertheless, unless the error says that it was not. Cancelling the call does not take the message back.
         """
         return await (await self.enqueue(body, **options))
 
@@ -263,6 +264,8 @@ class Producer:
                 raise error
             if worth_retrying(error):
                 self._last_error = error
+                if isinstance(error, Overloaded | DiskFull):
+                    self._outbox.refused(response.frame, error)
                 self._loop.call_later(Backoff().pause(3, self._chance), self._send_again, response.frame)
                 return
             frame = self._outbox.acknowledged(response.frame)
@@ -289,23 +292,22 @@ class Producer:
     def _watch(self) -> None:
         """While anything waits: gives up on silent streams and on messages whose time is over."""
         now = self._loop.time()
-        late = self._outbox.expired(now)
-        if late:
-            trouble = self._locator.trouble(self.queue) or self._last_error
-            because = f"; the last attempt ended with: {trouble}" if trouble else ""
-            self._refuse(
-                late,
-                DeadlineExceeded(
-                    f"no acknowledgement from queue {self.queue!r} in {self._settings.timeout:g} s{because}. "
-                    "The message may be stored nevertheless"
-                ),
-            )
+        for late in self._outbox.expired(now):
+            self._refuse(late.messages, self._too_late(late))
         stream, owed_since = self._stream, self._outbox.oldest_sent_at()
         if stream is not None and self._gave_up is None and owed_since is not None and now - owed_since > self._silence:
             self._give_up(stream, NoAnswer(self._address, f"no word for {self._silence:g} s"))
             self._silence = min(self._silence * 2, _LONGEST_SILENCE)
         again = None if self._outbox.is_empty else self._loop.call_later(_WATCH_INTERVAL, self._watch)
         self._watching = again
+
+    def _too_late(self, late: Late) -> BrokerError:
+        """What is known of messages whose time is over."""
+        trouble = late.refusal or self._locator.trouble(self.queue) or self._last_error
+        because = f"; the last attempt ended with: {trouble}" if trouble else ""
+        outcome = "The message may be stored nevertheless" if late.perhaps else "The message was not stored"
+        text = f"no acknowledgement from queue {self.queue!r} in {self._settings.timeout:g} s{because}. {outcome}"
+        return DeadlineExceeded(text) if late.perhaps or late.refusal is None else type(late.refusal)(text)
 
     # --- bookkeeping
 

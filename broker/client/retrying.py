@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, Overloaded
 
 
 class Chance(Protocol):
@@ -40,6 +40,9 @@ FAILOVER = Backoff(first=0.02, ceiling=0.05)
 RECONNECT = Backoff(first=0.02, ceiling=0.5)
 """Between two streams: the first pauses are short, but everything unacknowledged is sent again after each."""
 
+MAKING_WAY = Backoff(first=0.25, ceiling=4.0)
+"""Whoever was told that there is too much to do adds to it by asking again soon."""
+
 
 def worth_retrying(error: BrokerError) -> bool:
     """Whether the same call may succeed in a moment without anybody changing anything."""
@@ -61,7 +64,8 @@ class Retry:
         """Seconds to wait before the next attempt; None: give up, and raise the error."""
         if not worth_retrying(error):
             return None
-        pause = self._backoff.pause(self._attempt, self._chance)
+        backoff = MAKING_WAY if isinstance(error, Overloaded) else self._backoff
+        pause = backoff.pause(self._attempt, self._chance)
         self._attempt += 1
         return pause if now + pause < self.deadline else None
 

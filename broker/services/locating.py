@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from broker.base.errors import DeadlineExceeded, NotLeader, Unavailable
+from broker.base.errors import DeadlineExceeded, DiskFull, NotLeader, Overloaded, Unavailable
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import Millis
 from broker.replication.groups import Groups
@@ -73,6 +73,7 @@ class Locator:
                 return await case.run(group, request, deadline)
             except (NotLeader, Unavailable, DeadlineExceeded) as error:
                 trouble: Exception = error
+                unsure = not isinstance(error, NotLeader)
         else:
             leader = groups.leader_of(group)
             if leader is not None and leader != groups.me:
@@ -80,9 +81,10 @@ class Locator:
                     return await self._forward(leader, group, case, request, deadline)
                 except (NotLeader, Unavailable, DeadlineExceeded) as error:
                     trouble = error
+                    unsure = not isinstance(error, NotLeader)
             else:
-                trouble = Unavailable(f"no leader of group {group} is known")
-        return await self._persist(group, case, request, deadline, trouble)
+                trouble, unsure = Unavailable(f"no leader of group {group} is known"), False
+        return await self._persist(group, case, request, deadline, trouble, unsure)
 
     async def _persist(
         self,
@@ -91,8 +93,10 @@ class Locator:
         request: Request,
         deadline: Millis,
         trouble: Exception,
+        unsure: bool,
     ) -> Answer:
-        """After the first attempt failed with ``trouble``: again and again, until patience or time is over."""
+        """After the first attempt failed with ``trouble``: again and again, until patience or time is over. ``unsure``:
+        it may have taken effect, so that "nothing happened" cannot be said of the whole any more."""
         groups, settings = self._groups, self._settings
         started = groups.clock.monotonic()
         give_up = min(deadline, Millis(started + settings.patience))
@@ -111,6 +115,11 @@ class Locator:
                     return await self._forward(target, group, case, request, deadline)
             except (NotLeader, Unavailable, DeadlineExceeded) as error:
                 trouble = error
+                unsure |= not isinstance(error, NotLeader)
+            except (DiskFull, Overloaded) as error:
+                if unsure:
+                    raise Unavailable(f"what came of an earlier attempt is not known; the last one: {error}") from error
+                raise
             remaining = Millis(give_up - groups.clock.monotonic())
             if remaining > 0:
                 await self._pause(min(pause, remaining))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from broker.base.ids import Index
 from broker.base.instants import WallMillis
 from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.identity.machine import IdentityMachine
 from broker.domain.queues.machine import QueueMachine
 from broker.machine import envelope
 from broker.machine.contract import Machine
@@ -22,7 +23,7 @@ from tests.fuzz.examples import many
 from tests.fuzz.peer_strategies import other_payloads
 from tests.fuzz.wires import damaged
 
-ROOMS: dict[str, type[Machine]] = {"queues": QueueMachine, "directory": DirectoryMachine}
+ROOMS: dict[str, type[Machine]] = {"queues": QueueMachine, "directory": DirectoryMachine, "identity": IdentityMachine}
 requests = st.none() | st.builds(RequestId, st.binary(max_size=17), st.integers(0, 2**63 - 1))
 envelopes = st.builds(
     Envelope, st.integers(0, 2**42), st.sampled_from(["queues", "", "none"]), requests, other_payloads.map(msgspec.Raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.base.ids import DIRECTORY_GROUP, GroupId
 from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.identity.machine import IdentityMachine
 from broker.domain.queues.machine import QueueMachine
 from broker.machine.replicated import ReplicatedMachine
 from tests.simulation.court import DIRECTORY, QUEUES
@@ -12,5 +13,5 @@ from tests.simulation.court import DIRECTORY, QUEUES
 def machine_of(group: GroupId) -> ReplicatedMachine:
     """An empty machine."""
     if group == DIRECTORY_GROUP:
-        return ReplicatedMachine({DIRECTORY: DirectoryMachine()})
+        return ReplicatedMachine({DIRECTORY: DirectoryMachine(), "identity": IdentityMachine()})
     return ReplicatedMachine({QUEUES: QueueMachine()})

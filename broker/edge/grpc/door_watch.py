@@ -2,7 +2,7 @@
 
 While there is much to do, calls queue up inside gRPC, where nothing of ours sees them. So one door after the other is
 asked for the node's health over a socket of its own, some times a second as long as others call, and what has to wait
-says so. Once one is late all are asked together.
+says so. Once one is late several are asked together.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MANY = 10
 """Calls since the last look after which it is worth another one. With fewer, every AT_EASE-th time will do: a node that
 stands still begins none, but hardly any node stands still that has so little to do."""
 AT_EASE = 4
+TOGETHER = 8
+"""Doors that are asked at once when one was late."""
 _METHOD = "/grpc.health.v1.Health/Check"
 _GIVEN_UP = Millis(5 * SECOND)
 _TURNED_AWAY = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
@@ -72,7 +74,9 @@ class DoorWatch:
                 busy = late or begun - seen >= MANY
                 if begun != seen and (busy or rounds >= AT_EASE):
                     seen, rounds = begun, 0
-                    self._gauge.value = await self._look(checks if late else [next(turns)])
+                    self._gauge.value = await self._look(
+                        [next(turns) for _ in range(min(TOGETHER, len(checks)) if late else 1)]
+                    )
         finally:
             for channel in channels:
                 await channel.close()

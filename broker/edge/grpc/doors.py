@@ -1,7 +1,7 @@
 """Several gRPC servers behind one port, the kernel dealing connections out to them.
 
-A server of grpc.aio takes one new call in a turn of the event loop. When turns are long, because there is much to do,
-calls would queue up before it, unseen by everything that could refuse them in time; several servers take several.
+A server of grpc.aio takes one new call in some turns of the event loop. When turns are long, because there is much to
+do, calls would queue up before it, unseen by everything that could refuse them in time; several servers take several.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import grpc.aio
 
+from broker.aio.wakeups import all_read_at_once
 from broker.base.addresses import split_address
 
 Open = Callable[[], grpc.aio.Server]
@@ -43,7 +44,8 @@ class Doors:
         if _SHARED and port:
             _must_be_free(host, port)  # with the port shared, a rival would go unnoticed
         for _ in range(self._count):
-            server = self._make()
+            with all_read_at_once():
+                server = self._make()
             port = self._listen(server, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
             self._servers.append(server)
         if sys.platform != "win32":

@@ -12,6 +12,7 @@ import grpc
 
 from broker.base import errors
 from broker.base.errors import BrokerError, Refusal
+from broker.base.instants import SECOND, Millis
 from broker.pb.queues.v1 import queues_pb2
 from broker.pb.rpc.v1 import status_pb2
 
@@ -19,6 +20,14 @@ ERROR_TRAILER = "broker-error-bin"
 """A serialized broker.queues.v1.ErrorInfo."""
 STATUS_TRAILER = "grpc-status-details-bin"
 """A serialized google.rpc.Status with the ErrorInfo among its details: what gRPC libraries look for."""
+PUSHBACK_TRAILER = "grpc-retry-pushback-ms"
+"""How long gRPC libraries wait that try again by themselves (gRPC proposal A6)."""
+RETRY_AFTER: dict[str, Millis] = {
+    errors.Overloaded.code: Millis(250),
+    errors.DiskFull.code: Millis(SECOND),
+}
+"""How long what is refused for want of room should stay away."""
+_RETRY_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 _INFO_TYPE = f"type.googleapis.com/{queues_pb2.ErrorInfo.DESCRIPTOR.full_name}"
 _ID_BYTES = 4
 
@@ -52,6 +61,8 @@ STATUS_BY_CODE: dict[str, grpc.StatusCode] = {
     errors.MoveTaskNotFound.code: grpc.StatusCode.NOT_FOUND,
     errors.MoveTaskNotRunning.code: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NodeNotFound.code: grpc.StatusCode.NOT_FOUND,
+    errors.AccessKeyNotFound.code: grpc.StatusCode.NOT_FOUND,
+    errors.LimitReached.code: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unauthenticated.code: grpc.StatusCode.UNAUTHENTICATED,
     errors.Unavailable.code: grpc.StatusCode.UNAVAILABLE,
     errors.NotLeader.code: grpc.StatusCode.UNAVAILABLE,
@@ -100,11 +111,18 @@ def entry_errors(failures: tuple[tuple[int, Refusal], ...]) -> list[queues_pb2.E
     return [queues_pb2.EntryError(entry=place, error=info_of_refusal(refusal)) for place, refusal in failures]
 
 
-def trailers_of(error: BrokerError) -> tuple[tuple[str, bytes], ...]:
+def trailers_of(error: BrokerError) -> tuple[tuple[str, bytes | str], ...]:
     info = info_of(error).SerializeToString()
-    status = status_pb2.Status(
-        code=status_of(error).value[0],
-        message=str(error),
-        details=[status_pb2.Detail(type_url=_INFO_TYPE, value=info)],
-    )
-    return ((ERROR_TRAILER, info), (STATUS_TRAILER, status.SerializeToString()))
+    details = [status_pb2.Detail(type_url=_INFO_TYPE, value=info)]
+    retry_after = RETRY_AFTER.get(error.code)
+    if retry_after is not None:
+        details.append(status_pb2.Detail(type_url=_RETRY_TYPE, value=_retry_info(retry_after)))
+    status = status_pb2.Status(code=status_of(error).value[0], message=str(error), details=details)
+    trailers = ((ERROR_TRAILER, info), (STATUS_TRAILER, status.SerializeToString()))
+    return trailers if retry_after is None else (*trailers, (PUSHBACK_TRAILER, str(retry_after)))
+
+
+def _retry_info(delay: Millis) -> bytes:
+    seconds, millis = divmod(delay, SECOND)
+    wanted = status_pb2.RetryInfo.Delay(seconds=seconds, nanos=millis * 1_000_000)
+    return status_pb2.RetryInfo(retry_delay=wanted).SerializeToString()

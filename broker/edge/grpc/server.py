@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection
 from broker.aio.tasks import OnFailure, TaskScope
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import KIB, MAX_BATCH_BYTES, MIB
+from broker.edge.grpc.access_keys import AccessKeyCalls
 from broker.edge.grpc.backup import BackupCalls
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
@@ -29,10 +30,13 @@ from broker.edge.grpc.looking import LookingCalls
 from broker.edge.grpc.moves import MoveCalls
 from broker.edge.grpc.produce import Produce
 from broker.edge.grpc.queues import QueueCalls
+from broker.edge.grpc.send_gate import SendGate
 from broker.edge.grpc.streams import Afterwards, OpenStreams, Pause, Surroundings
 from broker.pb.backup.v1 import backup_pb2
 from broker.pb.cluster.v1 import cluster_pb2
+from broker.pb.identity.v1 import identity_pb2
 from broker.pb.queues.v1 import queues_pb2
+from broker.services.access_keys import AccessKeys
 from broker.services.backup import BackupService
 from broker.services.cluster import ClusterService
 from broker.services.membership import MembershipService
@@ -41,12 +45,13 @@ from broker.telemetry.metrics import Registry
 
 REQUEST_SIZE_LIMIT = MAX_BATCH_BYTES + MIB
 """Bytes of one request, refused before they are buffered: a batch, and what its encoding adds."""
-_NOT_BEGUN_SECONDS = 1
+_NOT_BEGUN_SECONDS = 2
 """A call that could not be begun for so long is refused: whoever called may have given it up."""
 QUEUE_SERVICE = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
 CLUSTER_SERVICE = cluster_pb2.DESCRIPTOR.services_by_name["ClusterService"]
 BACKUP_SERVICE = backup_pb2.DESCRIPTOR.services_by_name["BackupService"]
-_SERVED = (QUEUE_SERVICE.full_name, CLUSTER_SERVICE.full_name, BACKUP_SERVICE.full_name)
+ACCESS_KEY_SERVICE = identity_pb2.DESCRIPTOR.services_by_name["AccessKeyService"]
+_SERVED = tuple(each.full_name for each in (QUEUE_SERVICE, CLUSTER_SERVICE, BACKUP_SERVICE, ACCESS_KEY_SERVICE))
 
 
 class ServerTls(msgspec.Struct, frozen=True):
@@ -60,7 +65,7 @@ class ServerTls(msgspec.Struct, frozen=True):
 class GrpcSettings(msgspec.Struct, frozen=True):
     """``listen`` is host:port, port 0 for any free one. Times in milliseconds.
 
-    ``doors``: servers behind the port, each of which takes one new call in a turn of the event loop. Of each door:
+    ``doors``: servers behind the port, each of which takes one new call in four turns of the event loop. Of each door:
     ``calls`` are open at once, streams among them, and ``calls_not_begun`` may have arrived while the event loop was
     busy with others. ``connections``: of all doors; beyond it the next ones are closed. ``handshake_timeout``: for TLS
     and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
@@ -72,8 +77,8 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     keepalive_time: Millis = Millis(20 * SECOND)
     keepalive_timeout: Millis = Millis(10 * SECOND)
     least_client_ping_interval: Millis = Millis(5 * SECOND)
-    doors: int = 8
-    calls: int = 8_192
+    doors: int = 64
+    calls: int = 1_024
     calls_of_connection: int = 1_024
     calls_not_begun: int = 256
     connections: int = 20_000
@@ -92,6 +97,7 @@ class GrpcServer:
         cluster: ClusterService,
         membership: MembershipService,
         backup: BackupService,
+        access_keys: AccessKeys,
         registry: Registry,
         scope: TaskScope,
         fail: OnFailure,
@@ -105,6 +111,7 @@ class GrpcServer:
         self._cluster = cluster
         self._membership = membership
         self._backup = backup
+        self._access_keys = access_keys
         table = ErrorTable(random_bytes)
         self._calls = Calls(queues.clock, registry, table)
         self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
@@ -166,9 +173,10 @@ class GrpcServer:
         queues = self._queues
         unary = {**QueueCalls(queues).by_name(), **LookingCalls(queues).by_name(), **MoveCalls(queues).by_name()}
         return [
-            self._calls.handlers(QUEUE_SERVICE, unary, streaming, {"Send": queues.check_sends}),
+            self._calls.handlers(QUEUE_SERVICE, unary, streaming, {"Send": SendGate(queues)}),
             self._calls.handlers(CLUSTER_SERVICE, ClusterCalls(self._cluster, self._membership).by_name(), {}),
             self._calls.handlers(BACKUP_SERVICE, BackupCalls(self._backup).by_name(), {}),
+            self._calls.handlers(ACCESS_KEY_SERVICE, AccessKeyCalls(self._access_keys).by_name(), {}),
         ]
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

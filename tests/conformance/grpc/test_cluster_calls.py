@@ -28,6 +28,7 @@ SERVICES = (
     "broker.queues.v1.QueueService",
     "broker.cluster.v1.ClusterService",
     "broker.backup.v1.BackupService",
+    "broker.identity.v1.AccessKeyService",
 )
 
 
@@ -149,6 +150,7 @@ async def test_a_busy_port_is_an_error_that_names_it() -> None:
             door.services.cluster,
             door.services.membership,
             door.services.backup,
+            door.services.access_keys,
             door.registry.__class__(),
             None,  # type: ignore[arg-type]  # it never starts
             lambda *_: None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,6 +134,38 @@ async def test_a_request_that_is_none_is_the_callers_fault(method: str, caplog: 
         assert not [record for record in caplog.records if record.exc_info]
 
 
+async def test_calls_are_begun_many_at_a_time_however_long_the_turns_of_the_loop_are() -> None:
+    # given turns of the loop that take long
+    calls, turns = 300, 0
+
+    def turn() -> None:
+        nonlocal turns, next_turn
+        turns += 1
+        time.sleep(0.002)
+        next_turn = asyncio.get_running_loop().call_soon(turn)
+
+    def call_all(addresses: list[str]) -> None:
+        channels = [grpc.insecure_channel(address) for address in addresses]
+        answers = [
+            channels[number % len(channels)].unary_unary("/grpc.health.v1.Health/Check").future(b"", timeout=TIMEOUT)
+            for number in range(calls)
+        ]
+        for answer in answers:
+            answer.result()
+        for channel in channels:
+            channel.close()
+
+    async with doors(SlowHealth(), count=8) as made:
+        next_turn = asyncio.get_running_loop().call_soon(turn)
+
+        # when many calls come at once
+        await asyncio.to_thread(call_all, made.private)
+        next_turn.cancel()
+
+    # then each turn brought some of them on; with one event a turn it would be several for each
+    assert turns < 2 * calls
+
+
 # --- the watch over the doors
 
 
@@ -149,13 +182,13 @@ class SlowHealth(health_pb2_grpc.HealthServicer):
 
 
 @asynccontextmanager
-async def doors(health: SlowHealth) -> AsyncIterator[Doors]:
+async def doors(health: SlowHealth, count: int = 3) -> AsyncIterator[Doors]:
     def make() -> grpc.aio.Server:
         server = grpc.aio.server()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         return server
 
-    made = Doors(3, make, lambda server, address: server.add_insecure_port(address))
+    made = Doors(count, make, lambda server, address: server.add_insecure_port(address))
     await made.open("127.0.0.1:0")
     yield made
     await made.close(None)

@@ -52,6 +52,7 @@ async def serving(tls: ServerTls) -> AsyncIterator[str]:
             services.cluster,
             services.membership,
             services.backup,
+            services.access_keys,
             Registry(),
             scope,
             lambda *_: None,

@@ -51,3 +51,17 @@ async def test_a_file_that_is_missing_is_an_error_at_start(tmp_path: Path) -> No
     with pytest.raises(OSError, match="No such file"):
         async with serving(scheme, None, tmp_path / "none.pem", tmp_path / "none.key"):
             pass
+
+
+async def source(request: Request) -> Document:
+    return Document(200, (), request.source_ip.encode())
+
+
+async def test_requests_say_where_they_come_from() -> None:
+    async with serving(source) as server:
+        async with connected(server) as wire:
+            wire.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert (await wire.response())[2] == b"127.0.0.1"
+        async with connected(server) as wire:
+            client = Client(wire)
+            assert await client.until_answered(client.ask(b"")) == [(200, b"127.0.0.1")]

@@ -13,7 +13,12 @@ import pytest
 from broker.base.errors import ServiceError, Unavailable
 from broker.client.client import Client
 from loadtest.cluster import BrokerProcess, LocalCluster, wait_ready
+from loadtest.many import scrape, value_in
 from tests.integration.cluster.traffic import Traffic, check, drain
+
+RECEIVE_RESUMES_SECONDS = 8.0
+"""Two of silence, an election, and a machine that has other things to do. Without asking, it takes the 12 after which a
+connection counts as dead."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
@@ -81,6 +86,41 @@ async def test_a_node_that_freezes_under_load_loses_nothing(
         await traffic.more(500)
     assert traffic.failed == {}
     check(traffic, await drain(client, "frozen", len(traffic.confirmed)))
+
+
+async def test_a_receive_that_waits_at_a_leader_that_freezes_goes_on_at_the_next_one(
+    cluster: LocalCluster, client: Client
+) -> None:
+    # given a receive that waits at the leader
+    await client.create_queue("frozen", visibility_timeout=60.0)
+    leader = await leader_of(cluster, client, "frozen")
+    waiting = asyncio.ensure_future(client.receive("frozen", wait=20.0))
+    await polls_wait_at(leader)
+
+    # when the leader freezes, and a message comes to the one that follows it
+    freeze(leader)
+    frozen_at = asyncio.get_running_loop().time()
+    try:
+        async with Client(cluster.addresses) as other:
+            await other.send("frozen", b"1")
+            # then the receive gets it, long before its time is over: by now another node was asked
+            [message] = await waiting
+            assert asyncio.get_running_loop().time() - frozen_at < RECEIVE_RESUMES_SECONDS
+    finally:
+        thaw(leader)
+
+    # and it was received once, also for the one that wakes up
+    assert message.body == b"1"
+    found = (await client.describe_queue("frozen")).counts
+    assert (found.visible, found.in_flight, found.received_total) == (0, 1, 1)
+    assert await client.delete("frozen", [message.receipt_handle]) == [None]
+    assert await client.receive("frozen", wait=0.0) == []
+
+
+async def polls_wait_at(node: BrokerProcess) -> None:
+    async with asyncio.timeout(20):
+        while value_in((await scrape(node))[1], 'broker_admission_held{what="polls"}') < 1:
+            pass
 
 
 async def test_a_stopping_node_hands_over_and_no_caller_sees_an_error(cluster: LocalCluster, client: Client) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from broker.base.errors import (
     BrokerError,
@@ -22,7 +23,9 @@ from broker.base.errors import (
     Unavailable,
 )
 from broker.pb.cluster.v1 import cluster_pb2, cluster_pb2_grpc
+from broker.pb.identity.v1 import identity_pb2_grpc
 from broker.pb.queues.v1 import queues_pb2, queues_pb2_grpc
+from tests.unit.client.fake_access_keys import FakeAccessKeys
 from tests.unit.client.fake_consume import FakeConsumeStream
 from tests.unit.client.fake_further_calls import FakeFurtherCalls
 from tests.unit.client.fake_members import FakeMemberCalls, Members
@@ -58,6 +61,7 @@ class FakeCluster:
         self.release.set()
         self.handed_over: list[str] = []
         self.members = Members()
+        self.access_keys = FakeAccessKeys()
         self.located = 0
 
     @property
@@ -83,7 +87,11 @@ class FakeCluster:
 
 
 class FakeNode(
-    FakeFurtherCalls, FakeMemberCalls, queues_pb2_grpc.QueueServiceServicer, cluster_pb2_grpc.ClusterServiceServicer
+    FakeFurtherCalls,
+    FakeMemberCalls,
+    queues_pb2_grpc.QueueServiceServicer,
+    cluster_pb2_grpc.ClusterServiceServicer,
+    health_pb2_grpc.HealthServicer,
 ):
     def __init__(self, cluster: FakeCluster, name: str) -> None:
         self.cluster = cluster
@@ -92,6 +100,12 @@ class FakeNode(
         self.speaks = asyncio.Event()
         """While it is cleared, the node accepts calls and says nothing."""
         self.speaks.set()
+        self.delivers = asyncio.Event()
+        """While it is cleared, receives wait, as long polls do."""
+        self.delivers.set()
+        self.receives: list[queues_pb2.RequestId] = []
+        """Of those that began."""
+        self.checks = 0
         self.streams: set[asyncio.Task[Any]] = set()
         self.opened = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -100,6 +114,8 @@ class FakeNode(
         server = self._server = grpc.aio.server(options=(("grpc.so_reuseport", 0),))
         queues_pb2_grpc.add_QueueServiceServicer_to_server(self, server)
         cluster_pb2_grpc.add_ClusterServiceServicer_to_server(self, server)
+        identity_pb2_grpc.add_AccessKeyServiceServicer_to_server(self.cluster.access_keys, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self, server)
         port = server.add_insecure_port(self.address or "127.0.0.1:0")
         self.address = f"127.0.0.1:{port}"
         await server.start()
@@ -112,6 +128,11 @@ class FakeNode(
     def end_streams(self) -> None:
         for stream in self.streams:
             stream.cancel()
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> health_pb2.HealthCheckResponse:
+        self.checks += 1
+        await self.speaks.wait()
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
     # --- ClusterService
 
@@ -245,7 +266,9 @@ class FakeNode(
         return queues_pb2.PurgeQueueResponse()
 
     async def Receive(self, request: Any, context: Any) -> queues_pb2.ReceiveResponse:
+        self.receives.append(request.request_id)
         await self._begin("Receive", context)
+        await self.delivers.wait()
         queue = await self._queue(request.queue, context)
         return queues_pb2.ReceiveResponse(messages=queue.receive(max(1, request.max_messages)))
 

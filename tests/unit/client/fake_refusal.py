@@ -6,11 +6,20 @@ from typing import Any
 
 import grpc
 
-from broker.base.errors import BrokerError, InvalidName, MessageTooLong, NodeNotFound, QueueExists, QueueNotFound
+from broker.base.errors import (
+    AccessKeyNotFound,
+    BrokerError,
+    InvalidName,
+    MessageTooLong,
+    NodeNotFound,
+    QueueExists,
+    QueueNotFound,
+)
 from broker.client.errors import DETAILS_TRAILER
 from tests.unit.client.fake_queue import info
 
 STATUS = {
+    AccessKeyNotFound: grpc.StatusCode.NOT_FOUND,
     InvalidName: grpc.StatusCode.INVALID_ARGUMENT,
     MessageTooLong: grpc.StatusCode.INVALID_ARGUMENT,
     QueueExists: grpc.StatusCode.ALREADY_EXISTS,

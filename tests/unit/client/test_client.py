@@ -16,8 +16,10 @@ from broker.base.errors import (
     ReceiptHandleExpired,
     Unavailable,
 )
+from broker.client import calls
 from broker.client.client import Client
 from broker.client.model import QueueAttributes
+from broker.pb.queues.v1 import queues_pb2
 from tests.unit.client.fake_broker import FakeCluster, running, until
 
 
@@ -119,6 +121,50 @@ async def test_a_dead_node_is_passed_over() -> None:
         await cluster.nodes[0].kill()
         assert await client.create_queue("orders")
         await client.describe_queue("orders")
+
+
+async def test_a_receive_that_waits_at_a_node_that_falls_silent_goes_on_at_the_next_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "SILENCE", 0.1)
+    async with running(2) as cluster, client_of(cluster) as client:
+        first, second = cluster.nodes
+        queue = cluster.create("orders")
+        first.delivers.clear()
+        second.delivers.clear()
+
+        # given two receives that wait at the leader
+        waiting = [asyncio.ensure_future(client.receive("orders", wait=20)) for _ in range(2)]
+        await until(lambda: len(first.receives) == 2)
+
+        # when it falls silent without a word, and another one leads
+        first.speaks.clear()
+        cluster.leader = second.address
+
+        # then they wait there, long before their time is over, under the same request ids
+        async with asyncio.timeout(10):
+            await until(lambda: len(second.receives) == 2)
+        assert sorted(map(str, second.receives)) == sorted(map(str, first.receives))
+        queue.send(queues_pb2.OutgoingMessage(body=b"a"))
+        queue.send(queues_pb2.OutgoingMessage(body=b"b"))
+        second.delivers.set()
+        assert sorted([[each.body for each in found] for found in await asyncio.gather(*waiting)]) == [[b"a"], [b"b"]]
+
+
+async def test_a_receive_that_waits_at_a_node_that_is_there_is_left_alone_and_one_asks_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(calls, "SILENCE", 0.1)
+    async with running(2) as cluster, client_of(cluster) as client:
+        leader, other = cluster.nodes
+        cluster.create("orders")
+        leader.delivers.clear()
+        waiting = [asyncio.ensure_future(client.receive("orders", wait=20)) for _ in range(20)]
+        await until(lambda: leader.checks == 3)
+        leader.delivers.set()
+        await asyncio.gather(*waiting)
+        assert (len(leader.receives), len(other.receives), other.checks) == (20, 0, 0)
+        assert leader.checks < 20
 
 
 async def test_a_client_without_patience_still_asks_every_node() -> None:

@@ -148,7 +148,7 @@ def test_a_frame_given_up_stays_first_in_line_until_it_is_answered() -> None:
     outbox.add(waiting(0, deadline=5.0))
     outbox.add(waiting(1, deadline=50.0))
     first = outbox.next_frame(0.0)
-    assert [late.position for late in outbox.expired(6.0)] == [0]
+    assert [each.position for late in outbox.expired(6.0) for each in late.messages] == [0]
     assert outbox.expired(7.0) == []
 
     # when its stream is lost

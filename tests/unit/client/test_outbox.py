@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.base.errors import BrokerError
+from broker.base.errors import BrokerError, DiskFull
 from broker.client.coalescing import FrameLimits
 from broker.client.model import SentMessage
 from broker.client.outbox import Frame, Outbox, Waiting
@@ -129,11 +129,48 @@ def test_messages_expire_wherever_they_are() -> None:
     late = outbox.expired(now=6.0)
 
     # then they are gone, and the window is free for the last
-    assert [message.position for message in late] == [0, 1, 2]
+    assert [each.position for found in late for each in found.messages] == [0, 1, 2]
     assert positions(outbox.next_frame(6.0)) == [3]
     assert outbox.next_frame(6.0) is None
     outbox.acknowledged(3)
     assert outbox.is_empty
+
+
+def test_of_what_expires_it_is_known_whether_it_may_be_stored() -> None:
+    # given one message a frame
+    full = DiskFull("nothing was sent")
+    outbox = Outbox(FrameLimits(max_messages=1), eager_frames=9)
+    for number in range(6):
+        outbox.add(waiting(number, deadline=5.0))
+
+    # of which one is lost with its stream, and is refused when it comes again
+    outbox.opened(window=1)
+    outbox.next_frame(0.0)
+    outbox.lost()
+    outbox.opened(window=5)
+    for _ in range(5):
+        outbox.next_frame(0.0)
+    outbox.refused(1, full)
+    # one has no answer, one is refused, one refused and sent again, one fails without saying what came of it
+    outbox.refused(3, full)
+    outbox.send_again(3)
+    outbox.refused(4, full)
+    outbox.send_again(4)
+    outbox.send_again(5)
+    outbox.next_frame(1.0)
+
+    # when their time is over
+    late = outbox.expired(now=6.0)
+
+    # then those may be stored of which not every attempt was answered with a refusal
+    assert [(found.messages[0].position, found.perhaps, found.refusal) for found in late] == [
+        (0, True, full),
+        (1, True, None),
+        (2, True, full),
+        (3, False, full),
+        (4, True, None),
+        (5, False, None),
+    ]
 
 
 def test_a_repeated_acknowledgement_is_no_news() -> None:

@@ -10,6 +10,7 @@ import pytest
 from broker.base.errors import (
     BrokerError,
     DeadlineExceeded,
+    DiskFull,
     InvalidArgument,
     MessageTooLong,
     NotLeader,
@@ -259,6 +260,23 @@ async def test_after_the_time_is_up_the_sender_learns_that_the_outcome_is_unknow
         cluster.release.set()
         await client.send("orders", b"next")
         assert cluster.bodies("orders") == [b"who knows", b"next"]
+
+
+async def test_after_the_time_is_up_the_sender_learns_that_nothing_is_stored_if_that_is_known() -> None:
+    settings = ProducerSettings(timeout=0.3, silence=5.0)
+    async with running() as cluster, client_of(cluster, settings) as client:
+        # given a broker that refuses for want of room, as long as one waits
+        cluster.create("orders")
+        cluster.refuse_frames = [DiskFull("the disk is full: nothing was sent")] * 1_000
+
+        # when a message is sent, then the reason is told, and that nothing came of it
+        with pytest.raises(DiskFull, match=r"in 0\.3 s; .* the disk is full.*The message was not stored"):
+            await client.send("orders", b"too much")
+
+        # and with room again the next one goes through alone
+        cluster.refuse_frames = []
+        await client.send("orders", b"next")
+        assert cluster.bodies("orders") == [b"next"]
 
 
 async def test_no_node_at_all_is_said_within_patience() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.base.errors import OverLimit, QueueNotFound, Unavailable
+from broker.base.errors import OverLimit, Overloaded, QueueNotFound, Unavailable
 from broker.client.retrying import Backoff, Retry
 
 
@@ -37,6 +37,12 @@ def test_bounds_double_up_to_the_ceiling() -> None:
 def test_jitter_is_full(seed: int, attempt: int) -> None:
     backoff = Backoff(first=0.1, ceiling=0.5)
     assert 0.0 <= backoff.pause(attempt, Random(seed)) <= min(0.5, 0.1 * 2 ** min(attempt, 10))
+
+
+def test_whoever_was_told_that_there_is_too_much_to_do_stays_away_for_longer() -> None:
+    retry = Retry(Backoff(first=0.1, ceiling=0.5), Extreme(), deadline=100.0)
+    pauses = [retry.after(Overloaded("too much"), now=0.0) for _ in range(6)]
+    assert pauses == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0, 4.0])
 
 
 def test_progress_starts_the_schedule_again() -> None:

@@ -52,6 +52,20 @@ def test_both_trailers_tell_the_same() -> None:
     assert status.details[0].value == raw_info
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds", "nanos"), [(errors.Overloaded("too much"), 0, 250_000_000), (errors.DiskFull("full"), 1, 0)]
+)
+def test_who_is_refused_for_want_of_room_is_told_how_long_to_stay_away(
+    error: BrokerError, seconds: int, nanos: int
+) -> None:
+    _, (_, raw_status), pushback = trailers_of(error)
+    _, detail = status_pb2.Status.FromString(raw_status).details
+    told = status_pb2.RetryInfo.FromString(detail.value).retry_delay
+    assert detail.type_url == "type.googleapis.com/google.rpc.RetryInfo"
+    assert (told.seconds, told.nanos) == (seconds, nanos)
+    assert pushback == ("grpc-retry-pushback-ms", str(seconds * 1_000 + nanos // 1_000_000))
+
+
 def test_a_refusal_is_told_with_what_its_class_knows() -> None:
     told = entry_errors(((3, Refusal("OverLimit", "full")), (5, Refusal("MessageTooLong", "long"))))
     assert [(each.entry, each.error.code, each.error.retryable) for each in told] == [

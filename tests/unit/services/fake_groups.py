@@ -16,6 +16,7 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, Term, Zone
 from broker.base.instants import Millis, WallMillis
 from broker.domain.directory.commands import Group, Node
 from broker.domain.directory.machine import DirectoryMachine
+from broker.domain.identity.machine import IdentityMachine
 from broker.domain.queues.machine import QueueMachine
 from broker.domain.queues.questions import AllQueues
 from broker.machine import envelope
@@ -378,6 +379,8 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 def _machine(group: GroupId, in_flight_limit: int) -> ReplicatedMachine:
     rooms: dict[str, Machine] = (
-        {"directory": DirectoryMachine()} if group == DIRECTORY_GROUP else {"queues": QueueMachine(in_flight_limit)}
+        {"directory": DirectoryMachine(), "identity": IdentityMachine()}
+        if group == DIRECTORY_GROUP
+        else {"queues": QueueMachine(in_flight_limit)}
     )
     return ReplicatedMachine(rooms)

@@ -84,6 +84,22 @@ async def test_a_connection_that_breaks_after_the_leader_stored_does_not_store_t
     assert counts.visible == 1
 
 
+async def test_a_refusal_after_an_attempt_that_may_have_stored_is_no_promise_that_nothing_happened() -> None:
+    # given an attempt that stores, and whose answer is lost
+    cluster, nodes = await three_nodes()
+    cluster.after = [Unavailable("the connection to a-0 ended during the call")]
+    sending = asyncio.ensure_future(send(nodes["b-0"], cluster))
+    while cluster.after:  # noqa: ASYNC110  # the attempt is over in some turn of the loop, which nothing announces
+        await asyncio.sleep(0)
+
+    # when the next one is refused
+    cluster.before = [DiskFull("the disk of a-0 is full: nothing was sent")]
+
+    # then that is not all that is said
+    with pytest.raises(Unavailable, match="an earlier attempt is not known; the last one: the disk of a-0 is full"):
+        await sending
+
+
 async def test_a_node_that_reaches_too_few_replicas_refuses_soon_so_that_the_client_asks_another() -> None:
     # given a node that is cut off from the two others
     cluster, nodes = await three_nodes()

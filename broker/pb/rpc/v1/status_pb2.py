@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62roker/pb/rpc/v1/status.proto\x12\rbroker.rpc.v1\"O\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x15.broker.rpc.v1.Detail\")\n\x06\x44\x65tail\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62roker/pb/rpc/v1/status.proto\x12\rbroker.rpc.v1\"O\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x07\x64\x65tails\x18\x03 \x03(\x0b\x32\x15.broker.rpc.v1.Detail\")\n\x06\x44\x65tail\x12\x10\n\x08type_url\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"i\n\tRetryInfo\x12\x33\n\x0bretry_delay\x18\x01 \x01(\x0b\x32\x1e.broker.rpc.v1.RetryInfo.Delay\x1a\'\n\x05\x44\x65lay\x12\x0f\n\x07seconds\x18\x01 \x01(\x03\x12\r\n\x05nanos\x18\x02 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUS']._serialized_end=127
   _globals['_DETAIL']._serialized_start=129
   _globals['_DETAIL']._serialized_end=170
+  _globals['_RETRYINFO']._serialized_start=172
+  _globals['_RETRYINFO']._serialized_end=277
+  _globals['_RETRYINFO_DELAY']._serialized_start=238
+  _globals['_RETRYINFO_DELAY']._serialized_end=277
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,47 @@
+"""A call that fails when nobody waits for its answer any more is cancelled: the server has not failed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+
+from broker.aio.system_clock import SystemClock
+from broker.base.errors import Unavailable
+from broker.base.instants import Millis
+from broker.edge.grpc.calls import Calls
+from broker.edge.grpc.errors import ErrorTable
+from broker.pb.queues.v1 import queues_pb2
+from broker.telemetry.metrics import Registry
+
+
+class GoneCaller:
+    """The context of a call whose connection is lost, as gRPC behaves then."""
+
+    def time_remaining(self) -> float | None:
+        return None
+
+    async def abort(self, *_: Any) -> None:
+        raise grpc.aio.InternalError('Failed "execute_batch"')
+
+
+async def failing(_: Any, deadline: Millis) -> Any:
+    raise Unavailable(f"no leader until {deadline}")
+
+
+async def test_a_failure_that_cannot_be_told_is_a_cancelled_call() -> None:
+    service = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
+    unary = {method.name: failing for method in service.methods if not method.client_streaming}
+    streaming = {method.name: cast("Any", failing) for method in service.methods if method.client_streaming}
+    handlers = Calls(SystemClock(), Registry(), ErrorTable(bytes)).handlers(service, unary, streaming)
+    handler = cast("Any", handlers.service(cast("Any", Details())))
+
+    with pytest.raises(asyncio.CancelledError):
+        await handler.unary_unary(b"", GoneCaller())
+
+
+class Details:
+    method = "/broker.queues.v1.QueueService/PurgeQueue"
