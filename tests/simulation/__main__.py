@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ _TABLE_WIDTH = 170
 def main() -> int:
     arguments = _arguments()
     console = Console()
+    # Also where SIGINT was ignored, as in the background of a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if arguments.seed is not None:
         return _one(arguments.seed, arguments.seconds, arguments.trace, console)
     begun = time.monotonic()

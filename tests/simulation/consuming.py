@@ -99,7 +99,10 @@ class Consuming:
 
     def _exchange(self, queue: OpenQueue, handles: tuple[model.Handle, ...]) -> Story:
         scene = self._scene
-        target = scene.chance.choice([each for each in scene.queues if each.group == queue.group])
+        targets = [each for each in scene.queues if each.group == queue.group]
+        if not targets:  # this one is not in the scene any more, and it was the last of its group
+            return
+        target = scene.chance.choice(targets)
         batch = self._producing.batch(target)
         self._producing.announce(batch)
         exchange = queues.Exchange(target.id, batch.command, queues.Delete(queue.id, handles))

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from broker.base.errors import DiskFull
+from broker.base.errors import DeadlineExceeded, DiskFull
 from broker.base.limits import KIB, MIB
 from broker.client.client import Client
 from loadtest.cluster import LocalCluster
@@ -74,16 +74,19 @@ async def by_emptying_the_queue(client: Client, _: dict[str, Path]) -> int:
     return await emptied(client)
 
 
-async def fill(client: Client) -> tuple[int, str]:
-    """How many messages were stored before one was refused for want of room, and with which words."""
-    stored = 0
+async def fill(client: Client) -> tuple[int, int, str]:
+    """How many messages were stored before one was refused for want of room, how many perhaps, and with which words."""
+    stored = perhaps = 0
     async with asyncio.timeout(PATIENT):
         while True:
             try:
                 await client.send("orders", BODY)
             except DiskFull as error:
-                return stored, str(error)
-            stored += 1
+                return stored, perhaps, str(error)
+            except DeadlineExceeded:  # the time was up before the answer to the last attempt came
+                perhaps += 1
+            else:
+                stored += 1
 
 
 async def emptied(client: Client) -> int:
@@ -102,13 +105,14 @@ async def test_full_disks_refuse_sends_let_the_rest_go_on_and_need_nothing_but_r
     async with Client(cluster.addresses, timeout=IMPATIENT) as client:
         # given nodes that are sent more than their disks hold
         await client.create_queue("orders", visibility_timeout=600.0)
-        stored, refusal = await fill(client)
+        stored, perhaps, refusal = await fill(client)
         assert "nothing was sent" in refusal
         assert refusal.endswith("The message was not stored")
 
         # then what was refused is not there, and messages are received and deleted as ever
         assert stored > 0
-        assert (await client.describe_queue("orders")).counts.sent_total == stored
+        there = (await client.describe_queue("orders")).counts.sent_total
+        assert stored <= there <= stored + perhaps
         messages = await client.receive("orders", max_messages=3, wait=5.0)
         assert [each.body for each in messages] == [BODY] * len(messages)
         assert await client.delete("orders", [each.receipt_handle for each in messages]) == [None] * len(messages)
@@ -121,4 +125,4 @@ async def test_full_disks_refuse_sends_let_the_rest_go_on_and_need_nothing_but_r
             await patient.send("orders", BODY)
 
         # and everything is there once
-        assert received + await emptied(client) == stored + 1
+        assert received + await emptied(client) == there + 1
