@@ -6,7 +6,6 @@ beneath know no gRPC status and no trailer.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +19,8 @@ from google.protobuf.message import DecodeError
 from broker.aio.system_clock import microseconds
 from broker.base.errors import BrokerError, DeadlineExceeded, InvalidArgument
 from broker.base.instants import SECOND, Clock, Millis
-from broker.edge.grpc.errors import ErrorTable, status_of, trailers_of
+from broker.edge.grpc.errors import ErrorTable
+from broker.edge.grpc.gone_callers import abort
 from broker.telemetry.metrics import Counter, Registry
 
 Unary = Callable[[Any, Millis], Awaitable[Any]]
@@ -129,7 +129,7 @@ class Calls:
 
             async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
                 self._count(method, refusal.code)
-                await _abort(context, refusal)
+                await abort(context, refusal)
 
             # As a stream, so that the request is not even waited for.
             handler: Any = grpc.stream_stream_rpc_method_handler(refuse)
@@ -155,7 +155,7 @@ class Calls:
             except Exception as error:  # every failure ends here, as a status the caller can read
                 expected = self.table.expected(error, method)
                 outcome = expected.code
-                await _abort(context, expected)
+                await abort(context, expected)
             finally:
                 if gate is not None:
                     gate.end()
@@ -176,7 +176,7 @@ class Calls:
             except Exception as error:  # as above
                 expected = self.table.expected(error, method)
                 outcome = expected.code
-                await _abort(context, expected)
+                await abort(context, expected)
             finally:
                 open_now.value -= 1
                 self._count(method, outcome)
@@ -223,11 +223,3 @@ class _Handlers(grpc.GenericRpcHandler):
         method = handler_call_details.method
         look = self._gated.get(method)
         return self._handlers.get(method) if look is None else look()
-
-
-async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: BrokerError) -> None:
-    """How a call ends that failed: gRPC takes the exception that this raises for its end."""
-    try:
-        await context.abort(status_of(error), str(error), trailers_of(error))
-    except grpc.aio.InternalError:  # the caller has gone, or the deadline has passed: there is nobody to tell
-        raise asyncio.CancelledError from None  # the end that gRPC takes without a word

@@ -26,6 +26,7 @@ from broker.edge.grpc.consume import Consume
 from broker.edge.grpc.door_watch import DoorWatch
 from broker.edge.grpc.doors import Doors
 from broker.edge.grpc.errors import ErrorTable
+from broker.edge.grpc.gone_callers import keep_quiet
 from broker.edge.grpc.looking import LookingCalls
 from broker.edge.grpc.moves import MoveCalls
 from broker.edge.grpc.produce import Produce
@@ -131,6 +132,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
+        keep_quiet()
         self._port = await self._doors.open(self._settings.listen)
         if self._settings.watched:
             self._watching = self._scope.start(self._watch.run(self._doors.private), name="watch the doors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, cast
 
 import grpc
@@ -14,6 +15,7 @@ from broker.base.errors import Unavailable
 from broker.base.instants import Millis
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.errors import ErrorTable
+from broker.edge.grpc.gone_callers import GRPC_LOGGER, keep_quiet
 from broker.pb.queues.v1 import queues_pb2
 from broker.telemetry.metrics import Registry
 
@@ -45,3 +47,16 @@ async def test_a_failure_that_cannot_be_told_is_a_cancelled_call() -> None:
 
 class Details:
     method = "/broker.queues.v1.QueueService/PurgeQueue"
+
+
+def test_an_answer_that_cannot_be_written_any_more_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    keep_quiet()
+    logger = logging.getLogger(GRPC_LOGGER)
+
+    for error in (grpc.aio.InternalError('Failed "execute_batch"'), ValueError("a defect")):
+        try:
+            raise error
+        except Exception:
+            logger.exception("raised in core by servicer method")
+
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError]
