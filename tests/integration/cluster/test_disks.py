@@ -37,8 +37,9 @@ async def client(cluster: LocalCluster) -> AsyncIterator[Client]:
 
 
 def whole(status: ClusterStatus) -> bool:
-    """Every group has three replicas that keep up, and nothing is on its way."""
-    return all(
+    """Every group has three replicas that keep up, and nothing is on its way. Of a node that does not answer nobody
+    knows what it has lost."""
+    return all(node.reachable for node in status.nodes) and all(
         not group.change
         and group.leader
         and len(group.replicas) == 3
