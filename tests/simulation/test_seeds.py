@@ -60,10 +60,24 @@ def test_the_seeds_reach_what_they_are_meant_to_reach():
     assert coverage.missing(counts) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a group that is being formed stays without a leader when one of two is lost")
-@pytest.mark.parametrize("seed", [1_010_496, 1_014_047])
-def test_seeds_that_break_a_promise_still(seed: int):
-    """In both a disk rots while a further group has its first two replicas and not yet the third. It holds nothing, is
-    named in the status, and takes no queues."""
-    outcome = run_seed(seed, 4 * SECOND)
+BROKEN_STILL = {
+    (
+        1_010_496,
+        4,
+    ): "a disk rots while a further group has its first two replicas and not yet the third: it holds nothing, "
+    "is named in the status, takes no queues, and stays without a leader",
+    (1_014_047, 4): "the same",
+    (
+        1_028_598,
+        2,
+    ): "all nodes lose power, one in the middle of a write, and what it wrote last before that rots: it looks "
+    "like the write that was torn and is cut off, although it was acknowledged and only one other node has it",
+}
+"""Seeds, with seconds of faults, that show what is not solved."""
+
+
+@pytest.mark.xfail(strict=True, reason="see BROKEN_STILL")
+@pytest.mark.parametrize(("seed", "seconds"), BROKEN_STILL)
+def test_seeds_that_break_a_promise_still(seed: int, seconds: int):
+    outcome = run_seed(seed, seconds * SECOND)
     assert not outcome.checker, told(outcome)
