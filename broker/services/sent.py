@@ -41,8 +41,10 @@ class Part(msgspec.Struct, frozen=True):
     def place(self, position: int) -> int:
         return position if self.places is None else self.places[position]
 
-    def within(self, places: Sequence[int]) -> Part:
-        """Of a batch that is the part at ``places`` of a larger one: in positions of that one."""
+    def within(self, places: Sequence[int] | None) -> Part:
+        """Of a batch that is the part at ``places`` of a larger one, None: all of it: in positions of that one."""
+        if places is None:
+            return self
         own = places if self.places is None else [places[place] for place in self.places]
         return Part(self.answer, own, self.slot)
 

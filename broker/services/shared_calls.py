@@ -49,7 +49,7 @@ class SharedSends:
         packed = outgoing.packed
         key = (name, packed.ordinary)  # those that ask for nothing special are judged as a whole
         parts = await self.batching.ask(key, _Sends(packed, deadline), len(packed.sizes), len(packed.messages))
-        return parts if outgoing.places is None else tuple(part.within(outgoing.places) for part in parts)
+        return tuple(part.within(outgoing.places) for part in parts)
 
     async def _carry(self, key: Hashable, calls: list[Call[_Sends, tuple[Part, ...]]]) -> None:
         name, _ = cast("tuple[str, bool]", key)
@@ -70,7 +70,7 @@ class SharedReceives:
 
     def __init__(
         self, receive: ReceiveTogether, give_back: GiveBack, monotonic: Callable[[], Millis], scope: TaskScope
-    ):
+    ) -> None:
         self._receive = receive
         self._give_back = give_back
         self._monotonic = monotonic

@@ -217,7 +217,7 @@ class Spreading:
             for group, own in places.items()
         )
         return tuple(
-            Part(answer, _composed(outgoing.places, own)) for answer, own in zip(answers, places.values(), strict=True)
+            Part(answer, own).within(outgoing.places) for answer, own in zip(answers, places.values(), strict=True)
         )
 
 
@@ -229,8 +229,3 @@ def _derived(request: RequestId, layout: int) -> RequestId:
     """Of the layout of that number alone. The number of the request stays: sessions remember the latest."""
     name = request.session + layout.to_bytes(8, "big")
     return RequestId(blake2b(name, digest_size=SESSION_BYTES, person=b"layout").digest(), request.number)
-
-
-def _composed(places: Sequence[int] | None, own: Sequence[int]) -> Sequence[int]:
-    """Positions in the caller's batch of the messages at ``own`` in what was packed."""
-    return own if places is None else [places[place] for place in own]
