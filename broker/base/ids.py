@@ -25,6 +25,7 @@ QueueId = NewType("QueueId", int)
 DIRECTORY_GROUP = GroupId(0)
 
 _TEXT_LENGTH = 36
+_SLOT_DIGITS = 8
 
 
 class MessageId(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -38,8 +39,12 @@ class MessageId(msgspec.Struct, frozen=True, array_like=True, order=True):
     slot: int
 
     def __str__(self) -> str:
-        digits = self.to_bytes().hex()
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return id_text(self.to_bytes())
+
+    def texts(self, count: int) -> list[str]:
+        """This id and those of the slots after it, ``count`` together, written out."""
+        shared = str(self)[:-_SLOT_DIGITS]
+        return [f"{shared}{slot:0{_SLOT_DIGITS}x}" for slot in range(self.slot, self.slot + count)]
 
     def to_bytes(self) -> bytes:
         return ((self.group << 96) | (self.index << 32) | self.slot).to_bytes(16, "big")
@@ -58,3 +63,9 @@ class MessageId(msgspec.Struct, frozen=True, array_like=True, order=True):
         if len(text) != _TEXT_LENGTH:
             raise ValueError(f"a message id has {_TEXT_LENGTH} characters, this has {len(text)}")
         return cls.from_bytes(bytes.fromhex(text.replace("-", "")))
+
+
+def id_text(raw: bytes) -> str:
+    """The 36 characters of an id of 16 bytes."""
+    digits = raw.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from broker.base.errors import Refusal
-from broker.base.ids import MessageId
+from broker.base.ids import MessageId, id_text
 from broker.domain.queues.keys import SLOT_BITS, SLOT_MASK, message_key
 from broker.services.outgoing import Outgoing
 from broker.services.replies import Failures
@@ -96,6 +96,13 @@ class SendResult(msgspec.Struct, frozen=True):
             for place, key in part.stored():
                 ids[place] = MessageId(group, key >> SLOT_BITS, key & SLOT_MASK).to_bytes()
         return ids
+
+    def id_texts(self) -> list[str]:
+        """As ``message_ids``, written out; "" where it was refused."""
+        first = self.first
+        if first is not None and not self.refused:
+            return first.texts(self.size)
+        return [id_text(raw) if raw else "" for raw in self.message_ids()]
 
     def sequence_numbers(self) -> list[int]:
         """Of a FIFO queue, one for each message of the batch, 0 where it was refused; of others, none at all."""

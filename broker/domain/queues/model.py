@@ -63,7 +63,10 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
     def size(self) -> int:
         """Bytes counted against the limit: body plus names, types and values of the attributes, not the trace."""
-        return len(self.body) + sum(len(a.name.encode()) + len(a.type.encode()) + len(a.value) for a in self.attributes)
+        size = len(self.body)
+        for each in self.attributes:
+            size += len(each.name.encode()) + len(each.type.encode()) + len(each.value)
+        return size
 
 
 class RedrivePolicy(msgspec.Struct, frozen=True, array_like=True):

@@ -149,7 +149,9 @@ class Http1(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         assert self._receiving is not None
         headers, name = self._receiving.headers, name.lower()
-        headers[name] = value if name not in headers else headers[name] + b"," + value
+        if name in headers:
+            value = headers[name] + b"," + value
+        headers[name] = value
 
     def on_headers_complete(self) -> None:
         received = self._receiving
@@ -161,9 +163,10 @@ class Http1(asyncio.Protocol):
         length = received.headers.get(b"content-length")
         if length is not None and (len(length) > 12 or int(length) > self._door.limits.body_size):
             raise _Refused(413)
-        transport = self._usable()
-        if transport is not None and not self.busy and received.headers.get(b"expect", b"").lower() == b"100-continue":
-            transport.write(_CONTINUE)
+        if b"expect" in received.headers and not self.busy:
+            transport = self._usable()
+            if transport is not None and received.headers[b"expect"].lower() == b"100-continue":
+                transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         received = self._receiving
@@ -278,8 +281,8 @@ class Http1(asyncio.Protocol):
         """Until there is another request."""
         self.busy = False
         self._await_client()
-        transport = self._usable()
-        if transport is None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
         if not transport.is_reading():
             transport.resume_reading()

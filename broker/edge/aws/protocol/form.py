@@ -35,6 +35,8 @@ class Node:
 def decode(content: bytes) -> Fields:
     """Of a form, or of a URL's query; of a name that comes twice the first one counts. Raises AwsError."""
     fields: Fields = {}
+    if not content:
+        return fields
     for name, value in pairs(content):
         fields.setdefault(name, value)
     return fields
@@ -42,8 +44,6 @@ def decode(content: bytes) -> Fields:
 
 def pairs(content: bytes) -> list[tuple[str, str]]:
     """All names and values, in order. Raises AwsError."""
-    if not content:
-        return []
     parts = content.split(b"&")
     if len(parts) > FIELD_LIMIT:
         raise malformed(f"The request has {len(parts)} parameters, {FIELD_LIMIT} are allowed", query=True)

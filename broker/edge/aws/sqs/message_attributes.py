@@ -19,11 +19,14 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _RESERVED = ("aws.", "amazon.")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ASCII_ALLOWED = b"\t\n\r" + bytes(range(0x20, 0x80))
 _REPLACEMENT = "\ufffd"
 
 
 def has_forbidden(text: str) -> bool:
     """Characters that XML cannot carry, and so no message."""
+    if text.isascii():
+        return bool(text.encode().translate(None, _ASCII_ALLOWED))
     return not text.isprintable() and _FORBIDDEN.search(text) is not None
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from broker.base.errors import BrokerError
-from broker.base.ids import MessageId
+from broker.base.ids import id_text
 from broker.base.instants import Millis
 from broker.edge.aws.contract import Context, Operation
 from broker.edge.aws.sqs import digests, message_attributes, numbers
@@ -133,7 +133,7 @@ class ReceivingMessages:
         body = message_attributes.presentable(message.body)
         origin = message.origin
         told: dict[str, Any] = {
-            "MessageId": str(MessageId.from_bytes(message.id if origin is None else origin.message)),
+            "MessageId": id_text(message.id if origin is None else origin.message),
             "ReceiptHandle": b64encode(message.handle).decode(),
             "MD5OfBody": digests.of_body(body.encode()),
             "Body": body,
@@ -174,8 +174,10 @@ class ReceivingMessages:
 
 def _system_names(given: dict[str, Any]) -> Collection[str]:
     """Both members name them; the older one may name attributes of queues, too, which no message has."""
-    names = set(given.get("MessageSystemAttributeNames") or ())
-    names.update(given.get("AttributeNames") or ())
+    given_names, older = given.get("MessageSystemAttributeNames"), given.get("AttributeNames")
+    if not given_names and not older:
+        return ()
+    names = {*(given_names or ()), *(older or ())}
     for name in names:
         if name not in _SYSTEM and name != ALL and name not in QUEUE_ATTRIBUTES:
             raise unknown_attribute(name)

@@ -7,12 +7,11 @@ is judged by its leader and told here in SQS's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from broker.base import errors
 from broker.base.errors import Refusal
-from broker.base.ids import MessageId
 from broker.base.limits import TRACE_MAX_LENGTH
 from broker.domain.queues.model import Attribute, Message
 from broker.edge.aws.contract import AwsError, Context, Operation
@@ -29,12 +28,12 @@ from broker.edge.aws.sqs.errors import (
     too_long,
 )
 from broker.edge.aws.sqs.names import Names, QueueName
-from broker.services.outgoing import OutgoingMessage, pack, pack_bodies
+from broker.services.outgoing import Outgoing, OutgoingMessage, pack, pack_bodies
 from broker.services.queues import QueueService
 from broker.services.sent import SendResult
 
 _IDENTIFIER = re.compile(r"[!-~]{1,128}")
-_PLAIN = frozenset({"QueueUrl", "MessageBody"})
+_PLAIN = frozenset({"Id", "QueueUrl", "MessageBody"})
 
 
 class Sending:
@@ -48,23 +47,18 @@ class Sending:
     async def send(self, context: Context, given: dict[str, Any]) -> dict[str, Any]:
         queue = self._names.of_url(given["QueueUrl"], context.caller)
         message = _read(given, queue)
-        if given.keys() <= _PLAIN and not queue.fifo:
-            outgoing = pack_bodies([message.message.body])
-        else:
-            _must_have_group(message, queue)
-            outgoing = pack([message])
-        result = await self._queues.send(queue.stored, outgoing, context.deadline)
+        _must_have_group(message, queue)
+        result = await self._queues.send(queue.stored, _packed([message], [given], queue), context.deadline)
         if result.refused:
             raise await self._told(result.refused[0][1], context, queue)
-        first = result.first
-        raw = result.message_ids()[0] if first is None else b""
         number = result.sequence_numbers()[0] if result.fifo else 0
-        return _sent(message.message, str(first or MessageId.from_bytes(raw)), number)
+        return _sent(message.message, result.id_texts()[0], number)
 
     async def send_batch(self, context: Context, given: dict[str, Any]) -> dict[str, Any]:
         queue = self._names.of_url(given["QueueUrl"], context.caller)
         entries = batches.entries_of(given, "SendMessageBatchRequestEntry")
-        good: list[tuple[dict[str, Any], OutgoingMessage]] = []
+        good: list[dict[str, Any]] = []
+        messages: list[OutgoingMessage] = []
         failures: list[dict[str, Any]] = []
         total = 0
         for entry in entries:
@@ -75,14 +69,16 @@ class Sending:
             except AwsError as error:
                 failures.append(batches.failed(entry, error))
             else:
-                good.append((entry, message))
+                good.append(entry)
+                messages.append(message)
                 total += message.message.size()
         if total > batches.MAX_BYTES:
             raise batch_too_long(batches.MAX_BYTES, total)
         answer: dict[str, Any] = {"Successful": [], "Failed": failures}
         if good:
-            result = await self._queues.send(queue.stored, pack([message for _, message in good]), context.deadline)
-            await self._answer(answer, good, result, context, queue)
+            outgoing = _packed(messages, good, queue)
+            result = await self._queues.send(queue.stored, outgoing, context.deadline)
+            await self._answer(answer, zip(good, messages, strict=True), result, context, queue)
         else:
             await self._queues.must_exist(queue.stored, context.deadline)
         return answer
@@ -90,18 +86,17 @@ class Sending:
     async def _answer(
         self,
         answer: dict[str, Any],
-        good: list[tuple[dict[str, Any], OutgoingMessage]],
+        good: Iterable[tuple[dict[str, Any], OutgoingMessage]],
         result: SendResult,
         context: Context,
         queue: QueueName,
     ) -> None:
         refused = dict(result.refused)
-        ids, numbers_ = result.message_ids(), result.sequence_numbers()
+        ids, numbers_ = result.id_texts(), result.sequence_numbers()
         for place, (entry, message) in enumerate(good):
             refusal = refused.get(place)
             if refusal is None:
-                identity = str(MessageId.from_bytes(ids[place]))
-                sent = _sent(message.message, identity, numbers_[place] if numbers_ else 0)
+                sent = _sent(message.message, ids[place], numbers_[place] if numbers_ else 0)
                 answer["Successful"].append({"Id": entry["Id"], **sent})
                 continue
             error = await self._told(refusal, context, queue)
@@ -145,6 +140,12 @@ def _read(given: dict[str, Any], queue: QueueName) -> OutgoingMessage:
         raise not_for_this_type(given["MessageDeduplicationId"], "MessageDeduplicationId")
     group, deduplication = _identifier(given, "MessageGroupId"), _identifier(given, "MessageDeduplicationId")
     return OutgoingMessage(message, delay, group, deduplication)
+
+
+def _packed(messages: Sequence[OutgoingMessage], given: Sequence[dict[str, Any]], queue: QueueName) -> Outgoing:
+    if not queue.fifo and all(each.keys() <= _PLAIN for each in given):
+        return pack_bodies([each.message.body for each in messages])
+    return pack(messages)
 
 
 def _identifier(given: dict[str, Any], name: str) -> str:
