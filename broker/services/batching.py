@@ -1,28 +1,27 @@
 """Calls about the same thing that come while one of them is on its way travel together in the next.
 
 What comes in one turn of the event loop goes at its end, and what comes until the answer is there goes next: a call
-that is alone waits for nobody, and under load a batch is as large as the load. Callers who have just been answered ask
-again at once, as a rule; so after a batch of several the next one waits a moment for as many.
-A caller who gives up does not take the batch down with it. This room must not know what is asked.
+that is alone waits for nobody, and under load a batch is as large as the load. Calls about different things set out at
+the same time, as far as that costs no more than a moment (see ``companions``): on their way they share more than they
+do here. A caller who gives up does not take the batch down with it. This room must not know what is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 import msgspec
 
+from broker.aio.companions import Companions
 from broker.aio.tasks import TaskScope
 from broker.base.errors import Unavailable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOMENT_SECONDS = 0.002
-"""How long a batch waits, at most, for those whom the one before has answered."""
 AT_ONCE = 4
 """Batches of one key on their way, when there is more waiting than one may carry."""
 
@@ -63,37 +62,16 @@ class Call(Generic[Item, Result]):
 class _Lane(Generic[Item, Result]):
     """What waits for one key."""
 
-    __slots__ = ("_enough", "_wanted", "count", "runners", "size", "waiting")
+    __slots__ = ("count", "runners", "size", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Call[Item, Result]] = deque()
         self.count = self.size = self.runners = 0
-        self._wanted = 0
-        self._enough: asyncio.Future[None] | None = None
 
     def add(self, call: Call[Item, Result]) -> None:
         self.waiting.append(call)
         self.count += call.count
         self.size += call.size
-        if self._enough is not None and len(self.waiting) >= self._wanted:
-            self._go_on()
-
-    async def gather(self, wanted: int) -> None:
-        """Until so many calls wait, or a moment is over."""
-        if len(self.waiting) >= wanted or self._enough is not None:
-            return
-        loop = asyncio.get_running_loop()
-        self._wanted, self._enough = wanted, loop.create_future()
-        timer = loop.call_later(MOMENT_SECONDS, self._go_on)
-        try:
-            await self._enough
-        finally:
-            timer.cancel()
-            self._enough = None
-
-    def _go_on(self) -> None:
-        if self._enough is not None and not self._enough.done():
-            self._enough.set_result(None)
 
     def take(self, limits: BatchLimits) -> list[Call[Item, Result]]:
         taken: list[Call[Item, Result]] = []
@@ -113,7 +91,8 @@ class _Lane(Generic[Item, Result]):
 
 
 class Batching(Generic[Item, Result]):
-    """``carry(key, calls)`` answers every call; what it raises is the answer of those it has not answered."""
+    """``carry(key, calls)`` answers every call; what it raises is the answer of those it has not answered.
+    ``companions``: of all who may wait for one another, whatever they ask."""
 
     def __init__(
         self,
@@ -121,6 +100,7 @@ class Batching(Generic[Item, Result]):
         carry: Callable[[Hashable, list[Call[Item, Result]]], Awaitable[None]],
         limits: BatchLimits,
         scope: TaskScope,
+        companions: Companions,
         unwanted: Callable[[Hashable, Result], None] | None = None,
     ) -> None:
         """``unwanted``: told of an answer whose caller gave up before it saw it."""
@@ -130,8 +110,12 @@ class Batching(Generic[Item, Result]):
         self._carry = carry
         self._limits = limits
         self._scope = scope
+        self._companions = companions
         self._unwanted = unwanted
         self._lanes: dict[Hashable, _Lane[Item, Result]] = {}
+        self._resting: dict[Hashable, _Lane[Item, Result]] = {}
+        """Lanes in which calls wait and none is on its way."""
+        companions.join(self._go)
 
     async def ask(self, key: Hashable, item: Item, count: int, size: int) -> Result:
         """Raises what ``carry`` raised."""
@@ -140,14 +124,8 @@ class Batching(Generic[Item, Result]):
             lane = self._lanes[key] = _Lane()
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         lane.add(Call(item, count, size, answer))
-        full = lane.count > self._limits.count or lane.size > self._limits.size
-        if not lane.runners or (full and lane.runners < AT_ONCE):
-            lane.runners += 1
-            try:
-                self._scope.start(self._run(key, lane), name=self.name)
-            except RuntimeError:
-                lane.runners -= 1
-                raise Unavailable("this node is stopping: ask another one") from None
+        self._go_on(key, lane)
+        self._companions.asked()
         try:
             return await answer
         except asyncio.CancelledError:
@@ -155,26 +133,57 @@ class Batching(Generic[Item, Result]):
                 self._unwanted(key, answer.result())
             raise
 
-    async def _run(self, key: Hashable, lane: _Lane[Item, Result]) -> None:
-        """Until nothing waits. Begins in the event loop's next turn."""
-        calls: list[Call[Item, Result]] = []
+    def _go(self) -> None:
+        """All that wait for companions."""
+        while self._resting:
+            key, lane = self._resting.popitem()
+            self._start(key, lane)
+
+    def _go_on(self, key: Hashable, lane: _Lane[Item, Result]) -> None:
+        """What is more than a batch may carry waits for nobody; what waits while a batch is on its way goes next."""
+        if lane.count > self._limits.count or lane.size > self._limits.size:
+            if lane.runners < AT_ONCE:
+                self._resting.pop(key, None)
+                self._start(key, lane)
+        elif not lane.runners:
+            self._resting[key] = lane
+
+    def _start(self, key: Hashable, lane: _Lane[Item, Result]) -> None:
         try:
-            while calls := lane.take(self._limits):
-                self.batches += 1
-                self.calls += len(calls)
-                try:
-                    await self._carry(key, calls)
-                except Exception as error:  # is the callers' answer
-                    _fail(calls, error)
-                if len(calls) > 1:
-                    await lane.gather(len(calls) + len(lane.waiting))
-        finally:  # also when the scope closes
-            _fail([*calls, *(lane.waiting if lane.runners == 1 else ())], Unavailable("this node is stopping: retry"))
-            lane.runners -= 1
-            if not lane.runners:
-                self._lanes.pop(key, None)
+            batch = self._scope.start(self._run(key, lane), name=self.name)
+        except RuntimeError:
+            self._stop(key, lane)
+        else:
+            lane.runners += 1
+            batch.add_done_callback(lambda ended: self._stop(key, lane) if ended.cancelled() else None)
+
+    def _stop(self, key: Hashable, lane: _Lane[Item, Result]) -> None:
+        self._lanes.pop(key, None)
+        _fail(lane.waiting, Unavailable("this node is stopping: ask another one"))
+
+    async def _run(self, key: Hashable, lane: _Lane[Item, Result]) -> None:
+        """One batch. Begins in the event loop's next turn."""
+        calls = lane.take(self._limits)
+        self.batches += 1
+        self.calls += len(calls)
+        self._companions.left(len(calls))
+        try:
+            if calls:
+                await self._carry(key, calls)
+        except Exception as error:  # is the callers' answer
+            _fail(calls, error)
+        except asyncio.CancelledError:  # the scope closes
+            _fail(calls, Unavailable("this node is stopping: retry"))
+            raise
+        lane.runners -= 1
+        self._companions.answered(len(calls))
+        if lane.waiting:
+            self._go_on(key, lane)
+            self._companions.wait()
+        elif not lane.runners:
+            self._lanes.pop(key, None)
 
 
-def _fail(calls: list[Call[Item, Result]], error: Exception) -> None:
+def _fail(calls: Iterable[Call[Item, Result]], error: Exception) -> None:
     for call in calls:
         call.fail(error)

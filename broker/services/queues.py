@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from broker.aio.companions import Companions
 from broker.aio.tasks import TaskScope
 from broker.base.errors import InvalidArgument
 from broker.base.ids import QueueId
@@ -101,9 +102,10 @@ class QueueService:
         self._spreading = Spreading(groups, self._routing, turns)
         self._gathering = Gathering(groups, self._routing, turns, Receiving(groups, contents, dwell_times))
         self._settlements = Settlements(groups, self._routing)
-        self._sends = SharedSends(self._send_all, scope)
-        self._receives = SharedReceives(self._receive_all, self._make_visible, self.clock.monotonic, scope)
-        self._deletes = SharedDeletes(self._delete_all, scope)
+        companions = Companions(self.clock.monotonic)
+        self._sends = SharedSends(self._send_all, scope, companions)
+        self._receives = SharedReceives(self._receive_all, self._make_visible, self.clock.monotonic, scope, companions)
+        self._deletes = SharedDeletes(self._delete_all, scope, companions)
 
     @property
     def batchings(self) -> list[Batching[Any, Any]]:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
+from broker.aio.companions import Companions
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BrokerError
 from broker.base.instants import SECOND, Millis
@@ -40,16 +41,16 @@ class _Sends(NamedTuple):
 
 
 class SharedSends:
-    def __init__(self, send: SendTogether, scope: TaskScope) -> None:
+    def __init__(self, send: SendTogether, scope: TaskScope, companions: Companions) -> None:
         self._send = send
-        self.batching: Batching[_Sends, tuple[Part, ...]] = Batching("sends", self._carry, _LIMITS, scope)
+        self.batching: Batching[_Sends, tuple[Part, ...]] = Batching("sends", self._carry, _LIMITS, scope, companions)
 
     async def send(self, name: str, outgoing: Outgoing, deadline: Millis) -> tuple[Part, ...]:
         """Raises what sending raises."""
         packed = outgoing.packed
         key = (name, packed.ordinary)  # those that ask for nothing special are judged as a whole
         parts = await self.batching.ask(key, _Sends(packed, deadline), len(packed.sizes), len(packed.messages))
-        return tuple(part.within(outgoing.places) for part in parts)
+        return parts if outgoing.places is None else tuple(part.within(outgoing.places) for part in parts)
 
     async def _carry(self, key: Hashable, calls: list[Call[_Sends, tuple[Part, ...]]]) -> None:
         name, _ = cast("tuple[str, bool]", key)
@@ -69,14 +70,19 @@ class SharedReceives:
     """Those of standard queues: in a FIFO queue all messages of a group that are in flight are one consumer's."""
 
     def __init__(
-        self, receive: ReceiveTogether, give_back: GiveBack, monotonic: Callable[[], Millis], scope: TaskScope
+        self,
+        receive: ReceiveTogether,
+        give_back: GiveBack,
+        monotonic: Callable[[], Millis],
+        scope: TaskScope,
+        companions: Companions,
     ) -> None:
         self._receive = receive
         self._give_back = give_back
         self._monotonic = monotonic
         self._scope = scope
         self.batching: Batching[Millis, list[Received]] = Batching(
-            "receives", self._carry, _LIMITS, scope, self._unwanted
+            "receives", self._carry, _LIMITS, scope, companions, self._unwanted
         )
 
     async def receive(
@@ -130,9 +136,9 @@ class _Deletes(NamedTuple):
 
 
 class SharedDeletes:
-    def __init__(self, delete: DeleteTogether, scope: TaskScope) -> None:
+    def __init__(self, delete: DeleteTogether, scope: TaskScope, companions: Companions) -> None:
         self._delete = delete
-        self.batching: Batching[_Deletes, Failures] = Batching("deletes", self._carry, _LIMITS, scope)
+        self.batching: Batching[_Deletes, Failures] = Batching("deletes", self._carry, _LIMITS, scope, companions)
 
     async def delete(self, name: str, handles: Sequence[bytes], deadline: Millis) -> Failures:
         """Raises BatchEmpty, BatchTooLarge, and what deleting raises."""

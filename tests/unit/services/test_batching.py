@@ -7,6 +7,8 @@ from collections.abc import Hashable
 
 import pytest
 
+from broker.aio.companions import Companions
+from broker.aio.system_clock import SystemClock
 from broker.aio.tasks import TaskScope
 from broker.base.errors import QueueNotFound, Unavailable
 from broker.services.batching import AT_ONCE, Batching, BatchLimits, Call
@@ -39,7 +41,10 @@ class Carrier:
 
     def batching(self, count: int = 10, size: int = 1_000) -> Batching[str, str]:
         limits = BatchLimits(count, size)
-        return Batching("calls", self.carry, limits, self.scope, lambda _, result: self.unwanted.append(result))
+        companions = Companions(SystemClock().monotonic)
+        return Batching(
+            "calls", self.carry, limits, self.scope, companions, lambda _, found: self.unwanted.append(found)
+        )
 
 
 def _fail(name: str, error: BaseException) -> None:
@@ -92,6 +97,21 @@ async def test_after_a_batch_of_several_the_next_waits_for_as_many() -> None:
         ["a1", "b1", "c1"],
         ["a2", "b2", "c2"],
     ]
+
+
+async def test_calls_about_different_things_that_were_answered_together_set_out_together() -> None:
+    carrier = Carrier()
+    batching = carrier.batching()
+    carrier.go.set()
+    await asyncio.gather(*asked(batching, "a", key="one"), *asked(batching, "b", key="other"))
+
+    early = asked(batching, "c", key="one")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert carrier.batches == [["a"], ["b"]], "it waits for the one that was answered with it"
+    await asyncio.gather(*early, *asked(batching, "d", key="other"))
+
+    assert sorted(carrier.batches) == [["a"], ["b"], ["c"], ["d"]]
 
 
 async def test_a_batch_keeps_its_limits_and_what_is_too_much_for_one_goes_in_several_at_once() -> None:
