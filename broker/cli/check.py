@@ -64,7 +64,7 @@ def report_of(found: Found, directory: Path) -> RenderableType:
     if not found.complete:
         parts.append(Text("The log could be read only so far; what comes after is not in this table.", style="yellow"))
     if found.torn:
-        parts.append(Text("The last batch was torn by a crash: nobody was told of it, and the next start cuts it off."))
+        parts.append(Text("The last batch was torn by a crash: nobody was told of it, and it does not count."))
     for number, why in found.set_aside.items():
         parts.append(Text(f"{layout.damaged_path(number)} is kept from before: {why}", style="yellow"))
     parts.append("")

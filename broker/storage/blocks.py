@@ -1,8 +1,9 @@
 """Reading a segment block by block: what is whole, what was written and is damaged, and where the written part ends.
 
-A block that is damaged may be the last one, torn by a crash: then the segment ends before it. When a block follows it,
-it had been confirmed: it is handed out all the same, if its records' heads are intact, so that it is known whose
-records they were and which of them are lost. Knows nothing of what records mean.
+A block that is damaged may be the last one, torn by a crash: then the segment ends before it. When none of its sectors
+is as it was before (``sectors``), or a block follows it, it had been whole: it is handed out all the same, if its
+records' heads are intact, so that it is known whose records they were and which of them are lost. Knows nothing of what
+records mean.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from broker.storage import layout, segment
+from broker.storage import layout, sectors, segment
 from broker.storage.books import SegmentBook
 from broker.storage.disk import Disk, DiskFile
 from broker.storage.segment import BLOCK_HEADER_BYTES, BlockHeader, Damage, Record
@@ -22,7 +23,7 @@ _WINDOW = 4 * 1024 * 1024
 
 class Block(msgspec.Struct, frozen=True):
     offset: int
-    sequence: int
+    header: BlockHeader
     base: int
     """Where in the file ``window`` begins."""
     window: bytes
@@ -60,7 +61,7 @@ class BlockReader:
             try:
                 records = segment.decode_block(window, start, header)
             except Damage:
-                if not self._is_followed(file, book.number, book.end + size, header):
+                if not self._was_whole(file, book.number, book.end, window[at : at + size], header):
                     return
                 try:
                     records, bad = segment.decode_damaged(window, start, header)
@@ -69,7 +70,7 @@ class BlockReader:
             offset = book.end
             book.end += size
             sequence = header.sequence
-            yield Block(offset, sequence, base, window, records, bad)
+            yield Block(offset, header, base, window, records, bad)
 
     def later(self, number: int, offset: int, size: int, sequence: int) -> tuple[int, int] | None:
         """Offset and sequence of a header, from ``offset`` on, that was written after the block behind ``sequence``."""
@@ -88,6 +89,33 @@ class BlockReader:
             file.close()
         return None
 
+    def is_blank(self, number: int, offset: int, size: int) -> bool:
+        """Whether there is nothing but zeros from ``offset`` on."""
+        file = self._disk.open(layout.segment_path(number))
+        try:
+            while offset < size:
+                window = file.read_at(_WINDOW, offset)
+                if window != bytes(len(window)):
+                    return False
+                offset += _WINDOW
+        finally:
+            file.close()
+        return True
+
+    def is_rotten(self, number: int, offset: int, sequence: int) -> bool:
+        """Whether the block behind ``sequence`` was there, where none can be read any more; for a place where zeros had
+        been."""
+        file = self._disk.open(layout.segment_path(number))
+        try:
+            found = file.read_at(BLOCK_HEADER_BYTES + sectors.SECTOR, offset)
+            header = segment.decode_block_header(found, 0, self._magic, number)
+            if header is None:
+                return len(found) >= BLOCK_HEADER_BYTES and sectors.is_begun(found, offset, BLOCK_HEADER_BYTES)
+            raw = file.read_at(BLOCK_HEADER_BYTES + header.length, offset)
+            return header.sequence == sequence + 1 and self._was_whole(file, number, offset, raw, header)
+        finally:
+            file.close()
+
     def what_is_at(self, number: int, offset: int) -> str:
         """What can be said of a block there that should be whole."""
         file = self._disk.open(layout.segment_path(number))
@@ -103,6 +131,12 @@ class BlockReader:
         except Damage as damage:
             return f"{damage} at offset {offset + damage.offset}"
         return f"block {header.sequence} is there"
+
+    def _was_whole(self, file: DiskFile, number: int, offset: int, raw: bytes, header: BlockHeader) -> bool:
+        """Of a block that is damaged: whether it had been written to its end."""
+        if header.zeros is not None and sectors.zero_pieces(raw, offset) <= header.zeros:
+            return True
+        return self._is_followed(file, number, offset + len(raw), header)
 
     def _is_followed(self, file: DiskFile, number: int, end: int, header: BlockHeader) -> bool:
         """By a header, behind it or at the beginning of the next segment, that was written after it was durable."""

@@ -46,7 +46,7 @@ class GroupFound(msgspec.Struct, frozen=True):
 
 class Found(msgspec.Struct, frozen=True):
     """``complete``: the log could be read to its end, so that ``groups`` is what the node would start with.
-    ``torn``: the last batch was cut short by a crash; it had not been confirmed, and goes at the next start."""
+    ``torn``: the last batch was cut short by a crash; it had not been confirmed, and counts for nothing."""
 
     cluster: str
     node: str
@@ -89,7 +89,6 @@ def check(disk: Disk) -> Found:
             damage.append(error.finding)
         damage += _log_damage(disk, owner.magic, numbers, recovery, complete)
     snapshots = {group: _snapshot(disk, group, book, damage) for group, book in recovery.books.groups.items()}
-    torn = complete and _is_torn(disk, owner.magic, recovery)
     hurt = {finding.group for finding in damage}
     return Found(
         cluster=owner.cluster,
@@ -97,7 +96,7 @@ def check(disk: Disk) -> Found:
         segments=len(numbers),
         segment_bytes=sum(_size(disk, layout.segment_path(number)) for number in numbers),
         complete=complete,
-        torn=torn,
+        torn=complete and recovery.torn,
         groups=[
             _found(group, book, recovery.books, snapshots[group], group in hurt)
             for group, book in sorted(recovery.books.groups.items())
@@ -179,19 +178,6 @@ def _scan(disk: Disk, magic: bytes, number: int) -> Iterator[Finding]:
                 offset = start + BLOCK_HEADER_BYTES
     finally:
         file.close()
-
-
-def _is_torn(disk: Disk, magic: bytes, recovery: Recovery) -> bool:
-    last = recovery.last
-    if last is None:
-        return False
-    file = disk.open(layout.segment_path(last.number))
-    try:
-        head = file.read_at(BLOCK_HEADER_BYTES, last.end)
-    finally:
-        file.close()
-    header = segment.decode_block_header(head, 0, magic, last.number)
-    return header is not None and header.sequence == recovery.sequence + 1
 
 
 # --- groups

@@ -1,7 +1,7 @@
 """Giving room back: segments that little refers to are emptied by copying what is still live to the log's end.
 
 A segment goes through: written -> victim (its live entries are copied, step by step) -> empty once the copies are
-durable -> freed by a record of the log -> its file used again once that record is durable. At every moment each live
+durable -> freed by a record of the log -> its file deleted once that record is durable. At every moment each live
 entry has a durable place that the index knows.
 """
 

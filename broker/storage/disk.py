@@ -2,8 +2,9 @@
 
 Everything above goes through ``Disk``: recovery, compaction and snapshots too, so that a simulator can lose, tear and
 refuse what a real disk may lose, tear and refuse. Paths are relative to the disk's root, with ``/`` between names. The
-rules of a disk: written bytes survive a crash only after ``sync`` of their file; a created, renamed or deleted name
-survives only after ``sync_directory``; until then any part may be there or not. This module knows no log and no group.
+rules of a disk: written bytes survive a crash only after ``sync`` of their file, until then any of their sectors
+(``sectors``) may be there or not; a created, renamed or deleted name survives only after ``sync_directory``. Here
+nothing is known of logs and groups.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class StorageLocked(BrokerError):
 class DiskFile(Protocol):
     """An open file. Not shared between threads, but for reads."""
 
-    def write_at(self, data: bytes, offset: int) -> None:
+    def write_at(self, data: bytes | bytearray, offset: int) -> None:
         """Raises DiskFull, OSError; an unknown part may then have been written."""
 
     def read_at(self, size: int, offset: int) -> bytes:
@@ -94,7 +95,7 @@ class SystemFile:
         self._path = path
         self._stopwatch = stopwatch
 
-    def write_at(self, data: bytes, offset: int) -> None:
+    def write_at(self, data: bytes | bytearray, offset: int) -> None:
         try:
             written = os.pwrite(self._handle, data, offset)
             while written < len(data):

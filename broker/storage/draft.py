@@ -33,8 +33,8 @@ class Draft:
         self.operations: list[Operation] = []
         self.retained: list[tuple[int, Ranges, int]] = []
         """Group, live ranges, up to which index."""
-        self.freed: dict[int, int] = {}
-        """Sizes of freed segments by number."""
+        self.freed: list[int] = []
+        """Segments."""
         self.marked: dict[GroupId, str] = {}
         """The snapshot that counts from this batch on."""
         self.reset: list[GroupId] = []
@@ -63,8 +63,8 @@ class Draft:
         self.retained = [each for each in self.retained if each[0] != group]
         self.note(Drop(group))
 
-    def free(self, number: int, size: int) -> None:
-        self.freed[number] = size
+    def free(self, number: int) -> None:
+        self.freed.append(number)
         self.note(Free(number))
 
 

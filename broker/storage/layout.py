@@ -5,7 +5,7 @@
     lock                                      held while a process uses the directory
     manifest                                  whose data this is, in which format
     wal/00000000000000a1.seg                  segment 0xa1 of the log
-    wal/3.spare                               a segment's worth of room, ready for use
+    wal/3.spare                               a segment's worth of zeros, ready for use
     snapshots/<group>-<index>-<term>.snap     a group's state machine, dumped
     */*.part                                  not finished: removed at start
     damaged-3                                 why a whole directory was set aside, the third time that it was

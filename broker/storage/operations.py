@@ -186,7 +186,7 @@ class Prove(msgspec.Struct):
 
 
 class Free(msgspec.Struct):
-    """Nothing refers to a segment: its file may be used again once this is durable."""
+    """Nothing refers to a segment: its file may go once this is durable."""
 
     number: int
 

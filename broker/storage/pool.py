@@ -1,8 +1,9 @@
-"""The files that hold segments: kept ready before they are needed, used again after they are freed.
+"""The files that hold segments: kept ready before they are needed, deleted after they are freed.
 
 Writing into a file whose blocks exist and are not zeroed lazily makes a sync cheap; making such a file is slow. So some
-are kept in stock. Called from the writing thread, and ``prepare`` from any other; what is in a segment is not known
-here.
+are kept in stock. Every byte of a file that ``activate`` gives is zero, on the medium too: by this recovery tells what
+was torn from what rotted (``sectors``), and so no file is used a second time. Called from the writing thread, and
+``prepare`` from any other; what is in a segment is not known here.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class SegmentPool:
         return True
 
     def activate(self, number: int, size: int) -> DiskFile:
-        """The file of segment ``number``, its name durable. Raises DiskFull: then nothing has changed."""
+        """The file of segment ``number``, all zeros, its name durable. Raises DiskFull: then nothing has changed."""
         path = layout.segment_path(number)
         spare = None
         if size == self._settings.segment_bytes:
@@ -51,16 +52,9 @@ class SegmentPool:
         self._disk.sync_directory(layout.WAL)
         return self._disk.open(path)
 
-    def release(self, number: int, size: int) -> None:
+    def release(self, number: int) -> None:
         """Segment ``number`` is not needed any more."""
-        path = layout.segment_path(number)
-        with self._lock:
-            if size == self._settings.segment_bytes and self.wants_spare:
-                spare = self._next_spare_path()
-                self._disk.rename(path, spare)
-                self._spares.append(spare)
-            else:
-                self._disk.delete(path)
+        self._disk.delete(layout.segment_path(number))
 
     def _make(self, size: int) -> str:
         with self._lock:

@@ -1,16 +1,19 @@
 """Reading the log back after a stop or a crash: what is certain is taken, what is torn cut, what is damaged named.
 
 A batch is written only after the one before it is durable, so a crash can tear only the last one. Recovery takes
-consecutive blocks; where they end, it looks for proof that more was written: a block header with a later sequence
-number in the rest of the segment or in a later one, or a later preamble that lists a longer segment. With proof, bytes
-that had been confirmed are gone. Without, the last batch was never confirmed to anybody, and is cut.
+consecutive blocks; where they end, it looks for proof that more was written: a block of which every sector was written
+(``sectors``), a block header with a later sequence number in the rest of the segment or in a later one, or a later
+preamble that lists a longer segment. With proof, bytes that had been confirmed are gone. Without, the last batch was
+never confirmed to anybody, and is cut. As a batch may be written only where zeros are, the log then goes on in the next
+segment.
 
 Where the heads of a damaged block's records are intact, it is known which records of which groups are lost, and
 recovery goes on: these groups are damaged (``extent``), the others are not. Otherwise it raises DataCorrupt: any group
 may have lost anything, a vote for one.
 
-One case cannot be told apart: damage to the very last batch that was confirmed, with nothing written after it, looks
-like a batch that was torn. So a node that comes to rest writes a batch that says nothing behind it (``Store.prove``).
+One case cannot be told apart: the very last batch that was confirmed, with nothing written after it, of which a whole
+sector is zeros again, looks like a batch that was torn. So a node that comes to rest writes a batch that says nothing
+behind it (``Store.prove``).
 
 Before anything is said of what was read, the last block is written again and synced: the process that wrote it may have
 died between its write and its sync, or after a sync that failed, and what was read may have come from memory only.
@@ -48,6 +51,10 @@ class Recovery:
         self.books = Books()
         self.last: SegmentBook | None = None
         self.sequence = 0
+        self.resume_at = 0
+        """Where in ``last`` the next block goes; its size if that is in the next one."""
+        self.torn = False
+        """Whether something was cut."""
         self.unused: list[tuple[int, int]] = []
         """Segment files (number, size) in which nothing counts."""
         self.extent = Extent()
@@ -55,6 +62,8 @@ class Recovery:
         """By group, the last segment with a record of it."""
         self._listed: dict[int, int] = {}
         self._last_block: tuple[int, int] | None = None
+        self._after_zeros = True
+        """What comes behind the last block was written where zeros were: format 1 did not see to it."""
         self._memberships: dict[int, dict[int, tuple[int, bytes]]] = {}
 
     def run(self) -> None:
@@ -68,7 +77,7 @@ class Recovery:
         for number in sorted(found for found in map(layout.segment_number, names) if found is not None):
             self._read_segment(number)
         self._expect_listed_segments()
-        self._expect_nothing_later()
+        self._expect_nothing_more()
         self._expect_whole_logs()
 
     def memberships(self, group: int) -> list[tuple[int, Membership]]:
@@ -91,7 +100,8 @@ class Recovery:
                 if not book.last_sequence:
                     self._begin_segment(book, block)
                 self._apply_block(book, block)
-                book.last_sequence = self.sequence = block.sequence
+                book.last_sequence = self.sequence = block.header.sequence
+                self._after_zeros = block.header.zeros is not None
                 self._last_block = (block.offset, book.end - block.offset)
         finally:
             file.close()
@@ -109,8 +119,8 @@ class Recovery:
         preamble = _decode_preamble(block.data(first))
         previous = self.books.segments.get(book.number - 1)
         if previous is not None:
-            if block.sequence != self.sequence + 1:
-                raise self._lost(previous, f"segment {book.number} begins with block {block.sequence}")
+            if block.header.sequence != self.sequence + 1:
+                raise self._lost(previous, f"segment {book.number} begins with block {block.header.sequence}")
             self._compare(book, block, preamble)
         else:
             known = {image.group for image in preamble.groups}
@@ -277,18 +287,28 @@ class Recovery:
                     del self.books.segments[book.number]
                     self.unused.append((book.number, book.size))
 
-    def _expect_nothing_later(self) -> None:
-        """Proof of a later block means that what is missing before it had been confirmed."""
+    def _expect_nothing_more(self) -> None:
+        """Proof of a whole block, or of a later one, means that what is missing had been confirmed."""
         places = [(self.last.number, self.last.end, self.last.size)] if self.last is not None else []
         after = self.last.number if self.last is not None else 0
         places += [(number, 0, size) for number, size in self.unused if number > after]
         for number, offset, size in places:
+            blank = self._reader.is_blank(number, offset, size)
+            if number == after:
+                self.resume_at = offset if blank else size
+            if blank:
+                continue
             later = self._reader.later(number, offset, size, self.sequence)
             if later is not None:
                 what = f"block {later[1]} follows at offset {later[0]} of segment {number}"
                 if self.last is None:
                     raise self._corrupt(number, 0, f"expected block 1; {what}")
                 raise self._lost(self.last, what)
+            if self._after_zeros:
+                if self._reader.is_rotten(number, offset, self.sequence):
+                    what = f"block {self.sequence + 1} had been written to its end"
+                    raise self._corrupt(number, offset, f"{what}; {self._reader.what_is_at(number, offset)}")
+                self.torn = True
 
     def _expect_whole_logs(self) -> None:
         for group, book in self.books.groups.items():

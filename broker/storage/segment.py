@@ -4,15 +4,16 @@ A segment is a row of blocks from offset 0. A block is one batch: a header and i
 
 ::
 
-    block   magic 8 | segment 8 | sequence 8 | length 4 | count 4 | heads crc 4 | crc 4            40 bytes
+    block   magic 8 | segment 4 | zeros 4 | sequence 8 | length 4 | count 4 | heads crc 4 | crc 4  40 bytes
     record  crc 4 | length 4 | type 1 | kind 1 | zero 2 | group 4 | index 8 | term 8 | data        32 bytes + data
 
 ``crc`` of a record covers the rest of its head and its data, so that one record can be read and verified alone.
 ``heads crc`` covers the heads of all records of the block, and with their crcs everything in it: a block whose parts
-come from two attempts to write it is not valid. ``crc`` of a block covers the rest of its header. ``segment`` tells new
-bytes from those that a recycled file still holds, ``sequence`` is 1 for the first block ever and grows by one, and
-``magic`` is the node's own, so that no message body is taken for a block. All numbers little-endian; all checksums
-CRC-32C.
+come from two attempts to write it is not valid. ``crc`` of a block covers the rest of its header. ``zeros`` is one more
+than the number of its pieces that are zeros (``sectors``); format 1 has 0 there: it did not count them, and used files
+again without filling them with zeros. ``segment`` tells new bytes from those that such a file still holds, ``sequence``
+is 1 for the first block ever and grows by one, and ``magic`` is the node's own, so that no message body is taken for a
+block. All numbers little-endian; all checksums CRC-32C.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ import msgspec
 from broker.base.ids import Index, Term
 from broker.raft.types import Entry, EntryKind
 
-BLOCK_HEADER = Struct("<8sQQIIII")
+BLOCK_HEADER = Struct("<8sIIQIIII")
 RECORD_HEAD = Struct("<IIBBHIQQ")
+_HEADER_START = Struct("<8sIIQIII")
 _HEAD_TAIL = Struct("<IBBHIQQ")
 _CRC = Struct("<I")
 BLOCK_HEADER_BYTES = BLOCK_HEADER.size
@@ -70,6 +72,8 @@ class BlockHeader(msgspec.Struct, frozen=True, gc=False):
     """Bytes of the records."""
     count: int
     heads_crc: int
+    zeros: int | None
+    """How many pieces of the block are zeros; None: it was not counted, and what was there before is not known."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -128,10 +132,14 @@ def encode_record(record_type: int, group: int, data: bytes) -> tuple[bytes, byt
     return _CRC.pack(_extend(_value(tail), data)) + tail, data
 
 
-def encode_block_header(magic: bytes, segment: int, sequence: int, length: int, pieces: Sequence[bytes]) -> bytes:
-    """``pieces``: head, data, head, data ... of all records, ``length`` bytes together."""
+def encode_block_header(
+    magic: bytes, segment: int, sequence: int, length: int, pieces: Sequence[bytes], zeros: int
+) -> bytes:
+    """``pieces``: head, data, head, data ... of all records, ``length`` bytes together; ``zeros`` as the sectors have
+    them."""
     heads = pieces[::2]
-    start = BLOCK_HEADER.pack(magic, segment, sequence, length, len(heads), _value(b"".join(heads)), 0)[:-4]
+    crc = _value(b"".join(heads))
+    start = _HEADER_START.pack(magic, segment, zeros + 1, sequence, length, len(heads), crc)
     return start + _CRC.pack(_value(start))
 
 
@@ -139,10 +147,10 @@ def decode_block_header(raw: bytes, offset: int, magic: bytes, segment: int) -> 
     """The header at ``offset``, or None if no block of this node and segment begins there."""
     if len(raw) - offset < BLOCK_HEADER_BYTES:
         return None
-    found, number, sequence, length, count, heads_crc, crc = BLOCK_HEADER.unpack_from(raw, offset)
+    found, number, zeros, sequence, length, count, heads_crc, crc = BLOCK_HEADER.unpack_from(raw, offset)
     if found != magic or number != segment or _value(raw[offset : offset + BLOCK_HEADER_BYTES - 4]) != crc:
         return None
-    return BlockHeader(sequence, length, count, heads_crc)
+    return BlockHeader(sequence, length, count, heads_crc, zeros - 1 if zeros else None)
 
 
 def decode_block(raw: bytes, start: int, header: BlockHeader) -> list[Record]:

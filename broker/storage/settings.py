@@ -15,8 +15,8 @@ class StorageSettings(msgspec.Struct, frozen=True):
     cache_bytes: int = 64 * MIB
     """Recently written entries kept in memory, over all groups."""
     compact_below: float = 0.5
-    """A segment whose live share is below this is emptied and used again."""
+    """A segment whose live share is below this is emptied and deleted."""
     spare_segments: int = 2
-    """Segments kept ready: zero-filled, or freed ones waiting to be used again."""
+    """Segments kept ready, filled with zeros."""
     open_segments: int = 128
     """File handles kept open for reading."""

@@ -90,11 +90,12 @@ class Store:
         for group, finding in self._snapshots.take_stock(marked, damaged.keys()).items():
             damaged[group] = [finding]
         self._pool = SegmentPool(self.disk, self._settings)
-        for number, size in recovery.unused:
-            self._pool.release(number, size)
+        for number, _ in recovery.unused:
+            self._pool.release(number)
+        disk.sync_directory(layout.WAL)
         self._wal = Wal(self.disk, self._pool, self._snapshots, magic, self._settings.segment_bytes)
         if recovery.last is not None:
-            self._wal.continue_after(recovery.last, recovery.sequence)
+            self._wal.continue_after(recovery.last, recovery.resume_at, recovery.sequence)
         self._reader = Reader(self.disk, self._settings.open_segments)
         self._entries = Entries(self._books, self._reader)
         self._retention = Retention(self._books)
@@ -282,7 +283,7 @@ class Store:
         batch = self._wal.seal(place, [*head, *copies.pieces, *draft.pieces], ahead + size, operations)
         written.last_sequence = batch.sequence
         written.end = batch.offset + BLOCK_HEADER_BYTES + batch.size
-        batch.freed = list(draft.freed.items())
+        batch.freed = draft.freed
         for group in draft.reset:
             if group in self._entries.tails:
                 self._entries.tails[group].resets -= 1
@@ -366,7 +367,7 @@ class Store:
         draft = self._draft
         for book in self._compaction.dead(durable):
             if book.number not in draft.freed:
-                draft.free(book.number, book.size)
+                draft.free(book.number)
                 self._reader.forget(book.number)
         copies = self._compaction.copies(durable, max_bytes)
         if copies is None:

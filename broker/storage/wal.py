@@ -1,8 +1,8 @@
 """The write-ahead log: one row of batches over all groups, written one after the other.
 
-A batch is written only after the batch before it is durable. So at most the last one can be torn by a crash, and what
-follows a batch proves that the batch was whole. After a failed write or sync nobody knows what the disk holds
-("fsyncgate"): the log then refuses all further work, and only recovery, which reads the bytes, may go on.
+A batch is written only after the batch before it is durable, and only where zeros are. So at most the last one can be
+torn by a crash, and it can be seen that it was (``sectors``). After a failed write or sync nobody knows what the disk
+holds ("fsyncgate"): the log then refuses all further work, and only recovery, which reads the bytes, may go on.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from broker.storage import layout
 from broker.storage.books import SegmentBook
 from broker.storage.disk import Disk, DiskFile
 from broker.storage.pool import SegmentPool
+from broker.storage.sectors import zero_pieces
 from broker.storage.segment import BLOCK_HEADER_BYTES, OFFSET_LIMIT, encode_block_header
 from broker.storage.snapshots import SnapshotFiles
 
 _SYNC_TIMES = 4096
+_NO_HEADER = bytes(BLOCK_HEADER_BYTES)
 
 
 class Batch(msgspec.Struct):
@@ -38,8 +40,8 @@ class Batch(msgspec.Struct):
     operations: list[Any]
     sync_microseconds: int = 0
     """What its sync took."""
-    freed: list[tuple[int, int]] = msgspec.field(default_factory=list)
-    """Segments (number, size) that nothing needs once the batch is durable."""
+    freed: list[int] = msgspec.field(default_factory=list)
+    """Segments that nothing needs once the batch is durable."""
     stale_snapshots: list[str] = msgspec.field(default_factory=list)
 
 
@@ -75,9 +77,9 @@ class Wal:
         self.bytes_written = 0
         self.sync_times: deque[int] = deque(maxlen=_SYNC_TIMES)
 
-    def continue_after(self, segment: SegmentBook, sequence: int) -> None:
-        """Go on where recovery found the end."""
-        self._segment, self._segment_size, self._offset = segment.number, segment.size, segment.end
+    def continue_after(self, segment: SegmentBook, offset: int, sequence: int) -> None:
+        """Go on where recovery found the end; with ``offset`` at the segment's own end, in the next one."""
+        self._segment, self._segment_size, self._offset = segment.number, segment.size, offset
         self._sequence = self.durable_sequence = sequence
 
     @property
@@ -127,10 +129,13 @@ class Wal:
             raise ValueError(
                 f"batch {batch.number} was committed after batch {self.durable}; order is what makes a log"
             )
-        header = encode_block_header(self._magic, batch.segment, batch.sequence, batch.size, batch.pieces)
+        raw = bytearray().join([_NO_HEADER, *batch.pieces])
+        raw[:BLOCK_HEADER_BYTES] = encode_block_header(
+            self._magic, batch.segment, batch.sequence, batch.size, batch.pieces, zero_pieces(raw, batch.offset)
+        )
         try:
             file = self._file_of(batch)
-            file.write_at(b"".join([header, *batch.pieces]), batch.offset)
+            file.write_at(raw, batch.offset)
             batch.sync_microseconds = file.sync()
             self.sync_times.append(batch.sync_microseconds)
             self.durable = batch.number
@@ -159,7 +164,7 @@ class Wal:
         return self._file
 
     def _tidy(self, batch: Batch) -> None:
-        for number, size in batch.freed:
-            self._pool.release(number, size)
+        for number in batch.freed:
+            self._pool.release(number)
         for name in batch.stale_snapshots:
             self._snapshots.remove(name)

@@ -46,7 +46,7 @@ class FaultyFile:
         self._standing = standing
         self._unsynced = unsynced
 
-    def write_at(self, data: bytes, offset: int) -> None:
+    def write_at(self, data: bytes | bytearray, offset: int) -> None:
         if self._standing.now.full and offset + len(data) > self._file.size():
             self._refuse()
         if self._unsynced is None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from broker.base.errors import DiskFull
 from broker.base.ids import NodeId
 from broker.storage import layout
-from broker.storage.disk import Disk
 from broker.storage.segment import BLOCK_HEADER_BYTES
 from broker.storage.store import Batch, StorageSettings, Store
+from tests.simulation.checkers.violation import Violation
 from tests.simulation.fake_disk import SECTOR, FakeDisk, PowerLoss
 from tests.simulation.rates import Rates
 from tests.simulation.world import World
 
 CLUSTER = "simulated"
+_LATE = 1_000
+"""Bytes at the end of the log."""
 
 
 class Drive:
@@ -28,6 +30,7 @@ class Drive:
         """What the armed cut is: a loss of power, or the end of the process alone."""
         self._name = name
         self._world = world
+        self._rot_late = rates.rot_late
         self._settings = settings
         self._chance = world.chance(f"drive {name}")
         self._disk = FakeDisk(world.chance(f"disk {name}"))
@@ -36,7 +39,7 @@ class Drive:
         self._last: Batch | None = None
         self._unsure: Batch | None = None
         """The batch of which some bytes, at least, were on the disk after the last crash."""
-        self._recycled: set[str] = set()
+        self._rotten = False
 
     @property
     def store(self) -> Store:
@@ -46,8 +49,10 @@ class Drive:
 
     def open(self) -> Store:
         """Recovery. Raises PowerLoss if a cut is armed and comes due."""
-        disk = WatchedDisk(self, self._disk)
-        self._store = Store(disk, self._settings, node=NodeId(self._name), cluster=CLUSTER, keep_damaged=True)
+        self._store = Store(self._disk, self._settings, node=NodeId(self._name), cluster=CLUSTER, keep_damaged=True)
+        if not self._rotten and (self._store.damaged or self._store.set_aside):
+            found = self._store.damaged or self._store.set_aside
+            raise Violation("nothing is damage on a disk that does not rot", f"{self._name} found {found}")
         self._world.counts["directory set aside"] += len(self._store.set_aside)
         for group, findings in self._store.damaged.items():
             self._world.counts["damage found"] += 1
@@ -79,29 +84,38 @@ class Drive:
         self._replaced += 1
         self._disk = FakeDisk(self._world.chance(f"disk {self._name} {self._replaced}"))
         self._unsure = self._last = None
-        self._recycled.clear()
+        self._rotten = False
 
     def rot(self) -> None:
-        """A byte of some file is not what was written any more. The batch written last is spared: damage there cannot
-        be told from a torn write."""
+        """A byte of some file is not what was written any more. It is not zero either: of a sector that became zeros
+        nobody can tell that it was written."""
         where = [path for path in self._disk.paths() if not path.endswith((".spare", ".part")) and path != layout.LOCK]
         where = [path for path in where if not path.startswith(layout.DAMAGED) and self._end_of(path)]
+        log = [path for path in where if path.startswith(layout.WAL)]
+        late = bool(log) and self._rot_late > 0 and self._chance.random() < self._rot_late
         if where:
-            path = self._chance.choice(where)
-            offset = self._chance.randrange(self._end_of(path))
-            self._disk.flip(path, offset, self._chance.randrange(1, 256))
+            path = log[-1] if late else self._chance.choice(where)
+            end = self._end_of(path)
+            offset = self._chance.randrange(max(end - _LATE, 0) if late else 0, end)
+            byte = self._disk.content(path)[offset]
+            self._disk.put(path, offset, bytes([1 + (byte + self._chance.randrange(254)) % 255]))
+            self._rotten = True
             self._world.hit("rot")
+            if self._is_of_the_last_batch(path, offset):
+                self._world.counts["last batch rotted"] += 1
             self._world.note(self._name, "rots:", path, "at", offset)
 
     def _end_of(self, path: str) -> int:
-        """Up to where bytes mean something and are not of the last batch."""
+        """Up to where bytes mean something."""
         content = self._disk.content(path)
-        if not path.startswith(f"{layout.WAL}/"):
-            return len(content)
+        return len(content.rstrip(b"\0")) if path.startswith(f"{layout.WAL}/") else len(content)
+
+    def _is_of_the_last_batch(self, path: str, offset: int) -> bool:
+        """Of one that is durable, and behind which nothing is written."""
         last = self._last
-        if last is None or path == layout.segment_path(last.segment):
-            return 0 if last is None else last.offset
-        return len(content.rstrip(b"\0")) if path < layout.segment_path(last.segment) else 0
+        if last is None or last.pieces:
+            return False
+        return path == layout.segment_path(last.segment) and offset >= last.offset
 
     def fill(self, left: int) -> None:
         """The disk has room for so many more bytes."""
@@ -139,31 +153,3 @@ class Drive:
             for at in range(0, len(found), SECTOR)
             if any(wanted[at:])
         )
-
-    def renamed(self, old: str, new: str) -> None:
-        if new.endswith(".spare") and old.endswith(".seg"):
-            self._recycled.add(new)
-        elif old in self._recycled:
-            self._recycled.discard(old)
-            self._world.counts["segment recycling"] += 1
-
-
-class WatchedDisk:
-    """Implements Disk on another one, and tells the drive which files are used again."""
-
-    def __init__(self, drive: Drive, disk: Disk) -> None:
-        self._drive = drive
-        self._disk = disk
-        self.make_directory = disk.make_directory
-        self.names = disk.names
-        self.create = disk.create
-        self.open = disk.open
-        self.delete = disk.delete
-        self.sync_directory = disk.sync_directory
-        self.lock = disk.lock
-        self.free_bytes = disk.free_bytes
-        self.total_bytes = disk.total_bytes
-
-    def rename(self, old: str, new: str) -> None:
-        self._disk.rename(old, new)
-        self._drive.renamed(old, new)

@@ -1,7 +1,8 @@
 """A disk in memory that forgets what a real one may forget.
 
 Written bytes are readable at once and durable only after a sync: at a power loss every sector (512 bytes) of every
-unsynced write is there or not, as chance has it. Names are durable only after their directory was synced: of the
+unsynced write is there or not, as chance has it. A process that dies within a write has written some sectors, from the
+first on. Names are durable only after their directory was synced: of the
 changes since, the first few survive, in order. A failed sync loses its bytes although they stay readable; a later sync
 does not bring them back, only writing them again does. Deterministic for an injected Random. Time is not modelled: a
 caller who wants slow syncs waits by itself.
@@ -15,8 +16,10 @@ from random import Random
 
 from broker.base.errors import DiskFull
 from broker.storage.disk import DiskFile, DiskLock, StorageLocked
+from broker.storage.sectors import SECTOR
 
-SECTOR = 512
+SURVIVE = (0.0, 0.1, 0.5, 0.9, 1.0)
+"""Shares of the unsynced sectors."""
 
 
 class PowerLoss(Exception):
@@ -79,6 +82,10 @@ class FakeDisk:
     def flip(self, path: str, offset: int, mask: int = 0xFF) -> None:
         """Damage one byte, as a failing medium does."""
         self._files[path].bytes[offset] ^= mask
+
+    def put(self, path: str, offset: int, content: bytes) -> None:
+        """Have there, durable, what nobody wrote."""
+        self._files[path].bytes[offset : offset + len(content)] = content
 
     def paths(self) -> list[str]:
         return sorted(self._files)
@@ -173,7 +180,7 @@ class FakeDisk:
                 files[path] = inode
 
     def _tear(self, inode: _Inode) -> None:
-        share = self.random.choice((0.0, 0.5, 1.0))
+        share = self.random.choice(SURVIVE)
         for survives, writes in ((share, inode.unsynced), (0.0, inode.lost)):
             for offset, former in reversed(writes):
                 self._undo(inode, offset, former, survives)
@@ -198,18 +205,18 @@ class FakeFile:
         self._boot = disk.boots
         self._open = True
 
-    def write_at(self, data: bytes, offset: int) -> None:
+    def write_at(self, data: bytes | bytearray, offset: int) -> None:
         self._expect_open()
         disk = self._disk
         disk.expect_room(self._inode, offset + len(data), self._path)
         try:
             disk.begin_operation()
         except PowerLoss:
-            self._write(data[: disk.random.randint(0, len(data))], offset)
+            self._write_some(data, offset)
             raise
         if disk.fail_next_write:
             disk.fail_next_write = False
-            self._write(data[: disk.random.randint(0, len(data))], offset)
+            self._write_some(data, offset)
             raise OSError(errno.EIO, "input/output error", self._path)
         self._write(data, offset)
 
@@ -242,7 +249,11 @@ class FakeFile:
     def close(self) -> None:
         self._open = False
 
-    def _write(self, data: bytes, offset: int) -> None:
+    def _write_some(self, data: bytes | bytearray, offset: int) -> None:
+        stop = offset + self._disk.random.randint(0, len(data))
+        self._write(data[: max(stop - stop % SECTOR - offset, 0)], offset)
+
+    def _write(self, data: bytes | bytearray, offset: int) -> None:
         content = self._inode.bytes
         if offset + len(data) > len(content):
             content.extend(bytes(offset + len(data) - len(content)))

@@ -61,6 +61,8 @@ class Rates(msgspec.Struct, frozen=True):
     """A machine loses its disk with all that is on it; never a second one before the first is made good."""
     rot_every: int | None = None
     """Bytes change on one machine's disk, always the same one's; then no disk is lost."""
+    rot_late: float = 0.0
+    """Share of the rot that hits what was written last."""
     full_disk_every: int | None = None
     full_disk_for: int = 2 * SECOND
     zone_cut_every: int | None = None
@@ -119,4 +121,5 @@ def draw(chance: Random) -> Rates:
         zone_cut_every=sometimes(0.25, 3, 8),
         strikes=chance.choice((0.0, 0.0, 0.2, 0.6)),
         leap_at=sometimes(0.15, 3, 6),
+        rot_late=chance.choice((0.0, 0.0, 0.5)) if rots else 0.0,
     )

@@ -6,12 +6,16 @@ from random import Random
 
 from broker.base.ids import GroupId, Index, NodeId, Term
 from broker.raft.types import Entry, EntryKind, Membership, SnapshotMark
+from broker.storage import layout
 from broker.storage.disk import Disk
+from broker.storage.sectors import SECTOR
+from broker.storage.segment import BLOCK_HEADER_BYTES, decode_block_header, node_magic
 from broker.storage.store import StorageSettings, Store
 from tests.simulation.fake_disk import FakeDisk
 
 GROUP = GroupId(1)
 OTHER = GroupId(2)
+MAGIC = node_magic("test", "a-0")
 MEMBERS = Membership((NodeId("a-0"), NodeId("b-0"), NodeId("c-0")))
 UNCACHED = StorageSettings(segment_bytes=4_096, cache_bytes=0, spare_segments=1)
 
@@ -80,3 +84,22 @@ def compact(store: Store) -> None:
     batch = store.seal()
     if batch is not None:
         store.commit(batch)
+
+
+def blocks(disk: FakeDisk, number: int) -> list[tuple[int, int]]:
+    """Offset and end of each block of a segment."""
+    raw = disk.content(layout.segment_path(number))
+    found: list[tuple[int, int]] = []
+    offset = 0
+    while (header := decode_block_header(raw, offset, MAGIC, number)) is not None:
+        found.append((offset, offset + BLOCK_HEADER_BYTES + header.length))
+        offset = found[-1][1]
+    return found
+
+
+def lose_a_sector(disk: FakeDisk, number: int) -> None:
+    """Of the last block of a segment: the first one that is the block's alone holds zeros, as before it was written."""
+    start, end = blocks(disk, number)[-1]
+    start += -start % SECTOR
+    assert start + SECTOR <= end
+    disk.put(layout.segment_path(number), start, bytes(SECTOR))

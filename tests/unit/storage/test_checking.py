@@ -19,8 +19,8 @@ from tests.unit.storage.small_store import (
     OTHER,
     UNCACHED,
     append,
-    commit,
     entries,
+    lose_a_sector,
     new_disk,
     open_store,
     take_snapshot,
@@ -134,10 +134,9 @@ def test_a_torn_tail_is_no_damage() -> None:
     disk = new_disk()
     store = open_store(disk)
     append(store, 1, 3)
-    store.stage_entries(GROUP, entries(4, 4))
-    commit(store)
+    append(store, 4, 4, size=1_500)
     disk.end_process()
-    disk.flip(FIRST, body(disk, 4))
+    lose_a_sector(disk, 1)
 
     # then
     found = check(disk)

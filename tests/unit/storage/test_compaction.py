@@ -35,10 +35,9 @@ def test_segments_with_little_alive_are_given_back() -> None:
     # when they are compacted
     compact(store)
 
-    # then one segment holds all that is left, one is kept as a spare, the others are deleted
+    # then one segment holds all that is left, and the others are deleted
     assert store.stats().segments == 1
-    assert store.stats().spare_segments == 1
-    assert len(disk.names(layout.WAL)) == 2
+    assert len(disk.names(layout.WAL)) == 1
     for reopened in (store, restart(disk)):
         assert [reopened.read_one(GROUP, Index(i)) for i in live] == [entry(i) for i in live]
         assert log_of(reopened) == [entry(100)]

@@ -20,22 +20,23 @@ def test_spares_are_made_up_to_the_number_wanted() -> None:
     assert disk.content("wal/1.spare") == bytes(1_000)
 
 
-def test_a_segment_is_made_from_a_spare_and_becomes_one() -> None:
+def test_a_segment_is_made_from_a_spare_and_never_becomes_one() -> None:
     # given a spare
     disk = new_disk()
     pool = SegmentPool(disk, SETTINGS)
     pool.prepare()
 
-    # when a segment begins and later is freed
-    pool.activate(9, 1_000).close()
+    # when a segment begins, is written to, and later is freed
+    file = pool.activate(9, 1_000)
     assert disk.names(layout.WAL) == ["0000000000000009.seg"]
     assert pool.spares == 0
-    pool.release(9, 1_000)
+    file.write_at(b"written", 0)
+    pool.release(9)
 
-    # then the same file is a spare again
-    assert pool.spares == 1
+    # then what was in it is gone, and the next one is zeros
+    assert disk.names(layout.WAL) == []
     pool.activate(10, 1_000).close()
-    assert disk.names(layout.WAL) == ["000000000000000a.seg"]
+    assert disk.content("wal/000000000000000a.seg") == bytes(1_000)
 
 
 def test_the_name_of_a_new_segment_survives_a_loss_of_power() -> None:
@@ -54,7 +55,7 @@ def test_an_oversized_segment_is_made_to_measure_and_deleted_afterwards() -> Non
     file = pool.activate(1, 5_000)
     assert file.size() == 5_000
     assert pool.spares == 1
-    pool.release(1, 5_000)
+    pool.release(1)
     assert disk.names(layout.WAL) == ["1.spare"]
 
 

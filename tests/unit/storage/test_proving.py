@@ -1,8 +1,9 @@
-"""Damage to the last batch is told from a torn one where a batch that says nothing follows it."""
+"""Even a batch that has lost a whole sector is told from a torn one where a batch that says nothing follows it."""
 
 from __future__ import annotations
 
 from broker.storage import layout
+from broker.storage.sectors import SECTOR
 from tests.unit.storage.small_store import GROUP, append, commit, entries, log_of, new_disk, open_store, restart
 
 FIRST = layout.segment_path(1)
@@ -12,12 +13,14 @@ def test_after_a_rest_damage_to_the_last_batch_is_found() -> None:
     # given a node that came to rest after its last batch
     disk = new_disk()
     store = open_store(disk)
-    append(store, 1, 3)
+    append(store, 1, 2)
+    append(store, 3, 3, size=1_500)
+    place = disk.content(FIRST).index(b"3/1:") + SECTOR
     store.prove()
     commit(store)
 
-    # when that batch is damaged
-    disk.flip(FIRST, disk.content(FIRST).index(b"3/1:"))
+    # when a sector of that batch is zeros again
+    disk.put(FIRST, place - place % SECTOR, bytes(SECTOR))
 
     # then nobody takes it for a torn one
     store = restart(disk)
@@ -28,9 +31,11 @@ def test_after_a_clean_stop_as_well() -> None:
     # given a node that was stopped
     disk = new_disk()
     store = open_store(disk)
-    append(store, 1, 3)
+    append(store, 1, 2)
+    append(store, 3, 3, size=1_500)
     store.close()
-    disk.flip(FIRST, disk.content(FIRST).index(b"3/1:"))
+    place = disk.content(FIRST).index(b"3/1:") + SECTOR
+    disk.put(FIRST, place - place % SECTOR, bytes(SECTOR))
 
     # then
     assert GROUP in restart(disk).damaged
@@ -87,13 +92,16 @@ def test_a_proof_that_goes_along_with_entries_proves_nothing_of_them() -> None:
 def test_after_a_restart_the_last_batch_found_is_proved() -> None:
     # given a process that was killed
     disk = new_disk()
-    append(open_store(disk), 1, 3)
+    store = open_store(disk)
+    append(store, 1, 2)
+    append(store, 3, 3, size=1_500)
     store = restart(disk)
 
     # when it rests
     store.prove()
     commit(store)
-    disk.flip(FIRST, disk.content(FIRST).index(b"3/1:"))
+    place = disk.content(FIRST).index(b"3/1:") + SECTOR
+    disk.put(FIRST, place - place % SECTOR, bytes(SECTOR))
 
     # then damage to what it found there is found, too
     assert GROUP in restart(disk).damaged

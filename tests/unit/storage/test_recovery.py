@@ -11,39 +11,28 @@ import pytest
 from broker.base.errors import DataCorrupt
 from broker.base.ids import Index
 from broker.storage import layout
-from broker.storage.segment import decode_block_header, node_magic
 from broker.storage.store import Store
-from tests.simulation.fake_disk import SECTOR, FakeDisk, PowerLoss
+from tests.simulation.fake_disk import FakeDisk, PowerLoss
 from tests.unit.storage.small_store import (
     GROUP,
+    OTHER,
     append,
+    blocks,
     commit,
     compact,
     entries,
     entry,
     log_of,
+    lose_a_sector,
     new_disk,
     open_store,
     restart,
     take_snapshot,
 )
 
-MAGIC = node_magic("test", "a-0")
-
 
 def segments(disk: FakeDisk) -> list[int]:
     return sorted(n for n in map(layout.segment_number, disk.names(layout.WAL)) if n is not None)
-
-
-def blocks(disk: FakeDisk, number: int) -> list[tuple[int, int]]:
-    """Offset and end of each block of a segment."""
-    raw = disk.content(layout.segment_path(number))
-    found: list[tuple[int, int]] = []
-    offset = 0
-    while (header := decode_block_header(raw, offset, MAGIC, number)) is not None:
-        found.append((offset, offset + 40 + header.length))
-        offset = found[-1][1]
-    return found
 
 
 def busy_disk() -> FakeDisk:
@@ -80,7 +69,7 @@ def outcome(disk: FakeDisk, intact: list[object]) -> str:
         disk.end_process()
 
 
-def test_a_flipped_byte_anywhere_before_the_last_batch_is_found() -> None:
+def test_a_flipped_byte_anywhere_is_found() -> None:
     # given a log of several segments
     disk = busy_disk()
     store = open_store(disk)
@@ -93,7 +82,7 @@ def test_a_flipped_byte_anywhere_before_the_last_batch_is_found() -> None:
     outcomes: Counter[str] = Counter()
     for number in numbers:
         written = blocks(disk, number)
-        end = written[-1][0] if number == numbers[-1] else written[-1][1]
+        end = written[-1][1]
         heads = {start + chance.randrange(72) for start, _ in written if start < end - 72}
         for offset in sorted({*range(chance.randrange(11), end, 11), *heads, 0, end - 1}):
             # when one byte of it is damaged
@@ -115,17 +104,16 @@ def test_a_batch_that_was_torn_is_cut_and_the_log_goes_on() -> None:
     append(store, 1, 3)
     store.stage_entries(GROUP, entries(4, 9, size=300))
     commit(store)
-    start, end = blocks(disk, 1)[-1]
-    for offset in range((start // SECTOR + 1) * SECTOR, (start // SECTOR + 2) * SECTOR):
-        disk.flip(layout.segment_path(1), offset)
-    assert end - start > 3 * SECTOR
+    lose_a_sector(disk, 1)
 
     # when the node restarts, and writes on
     store = restart(disk)
 
-    # then the batch is as if it had never been
+    # then the batch is as if it had never been, and no other is written over what is left of it
     assert log_of(store) == entries(1, 3)
     append(store, 4, 5, term=2)
+    assert segments(disk) == [1, 2]
+    assert len(blocks(disk, 2)) == 2
     assert log_of(restart(disk)) == [*entries(1, 3), *entries(4, 5, term=2)]
 
 
@@ -137,17 +125,66 @@ def test_a_torn_first_batch_of_a_segment_leaves_the_segment_unused() -> None:
     store.stage_entries(GROUP, entries(4, 9, size=600))
     commit(store)
     assert segments(disk) == [1, 2]
-    for offset in range(SECTOR, 2 * SECTOR):
-        disk.flip(layout.segment_path(2), offset)
+    lose_a_sector(disk, 2)
 
     # when the node restarts and writes on
     store = restart(disk)
     assert log_of(store) == entries(1, 3)
     append(store, 4, 50)
 
-    # then the number is used again, and stale bytes disturb nobody
-    assert 2 in segments(disk)
+    # then the first segment is filled, and the number used again for a new file
+    assert segments(disk)[:2] == [1, 2]
+    assert len(blocks(disk, 1)) > 10
     assert log_of(restart(disk)) == entries(1, 50)
+
+
+def test_damage_to_the_last_batch_is_not_taken_for_a_torn_one() -> None:
+    # given a last batch of which every sector was written, and one byte rotted
+    disk = new_disk()
+    append(open_store(disk), 1, 5)
+    start, end = blocks(disk, 1)[-1]
+    disk.flip(layout.segment_path(1), start + 80)
+
+    # then it is said whose record it is, and what comes next goes behind it
+    store = restart(disk)
+    assert [finding.index for finding in store.damaged[GROUP]] == [5]
+    append(store, 1, 1, group=OTHER)
+    assert blocks(disk, 1)[-1][0] == end
+    assert list(restart(disk).damaged) == [GROUP]
+
+
+@pytest.mark.parametrize("place", [3, 50])
+def test_damage_to_what_holds_the_last_batch_together_leaves_nothing_certain(place: int) -> None:
+    # given a damaged header, or record head, of the last batch
+    disk = new_disk()
+    append(open_store(disk), 1, 5)
+    start, _ = blocks(disk, 1)[-1]
+    disk.flip(layout.segment_path(1), start + place)
+
+    # then it is not cut
+    where = f"wal/0000000000000001.seg at offset {start}: block 5 had been written to its end"
+    with pytest.raises(DataCorrupt, match=where):
+        restart(disk)
+
+
+def test_damage_to_the_first_and_last_batch_of_a_segment_is_found() -> None:
+    for place, outcome in ((3, "directory"), (50, "directory"), (-1, "group")):
+        # given a segment with one batch, in which a byte rots
+        disk = new_disk()
+        store = open_store(disk)
+        append(store, 1, 3)
+        store.stage_entries(GROUP, entries(4, 9, size=600))
+        commit(store)
+        ((_, end),) = blocks(disk, 2)
+        disk.flip(layout.segment_path(2), place % end)
+        disk.end_process()
+
+        # then it is not taken for one that nobody began
+        if outcome == "group":
+            assert list(open_store(disk).damaged) == [GROUP]
+        else:
+            with pytest.raises(DataCorrupt, match=r"wal/0000000000000002\.seg at offset 0"):
+                open_store(disk)
 
 
 def test_damage_to_a_batch_that_another_follows_is_not_taken_for_a_torn_one() -> None:
@@ -213,7 +250,7 @@ def test_a_message_that_looks_like_a_block_of_another_node_proves_nothing() -> N
     append(store, 1, 1)
     store.stage_entries(GROUP, [entry(2), msgspec.structs.replace(entry(3), data=copied)])
     commit(store)
-    disk.flip(layout.segment_path(1), blocks(disk, 1)[-1][0] + 50)
+    lose_a_sector(disk, 1)
 
     # then the batch is cut
     assert log_of(restart(disk)) == entries(1, 1)

@@ -13,7 +13,7 @@ MAGIC = segment.node_magic("cluster", "node")
 def block(first: int = 1, last: int = 3, sequence: int = 5) -> bytes:
     pieces: list[bytes] = []
     _, size = segment.encode_entries(segment.ENTRY, 7, entries(first, last), pieces, 0)
-    return segment.encode_block_header(MAGIC, 2, sequence, size, pieces) + b"".join(pieces)
+    return segment.encode_block_header(MAGIC, 2, sequence, size, pieces, 0) + b"".join(pieces)
 
 
 def test_a_block_reads_back_as_it_was_written() -> None:
@@ -22,7 +22,7 @@ def test_a_block_reads_back_as_it_was_written() -> None:
     offsets, size = segment.encode_entries(segment.ENTRY, 7, entries(1, 3), pieces, 0)
     pieces += segment.encode_record(segment.HARD_STATE, 7, b"state")
     size += 32 + len(b"state")
-    raw = b"before" + segment.encode_block_header(MAGIC, 2, 5, size, pieces) + b"".join(pieces)
+    raw = b"before" + segment.encode_block_header(MAGIC, 2, 5, size, pieces, 0) + b"".join(pieces)
 
     # when it is read
     header = segment.decode_block_header(raw, 6, MAGIC, 2)
@@ -30,7 +30,7 @@ def test_a_block_reads_back_as_it_was_written() -> None:
     records = segment.decode_block(raw, 6 + BLOCK_HEADER_BYTES, header)
 
     # then everything is there, where the encoder said
-    assert (header.sequence, header.length, header.count) == (5, size, 4)
+    assert (header.sequence, header.length, header.count, header.zeros) == (5, size, 4, 0)
     assert [(r.type, r.group, r.index, r.term) for r in records[:3]] == [(segment.ENTRY, 7, i, 1) for i in (1, 2, 3)]
     assert [r.offset - 6 - BLOCK_HEADER_BYTES for r in records[:3]] == offsets
     assert (records[3].type, records[3].length) == (segment.HARD_STATE, 5)
