@@ -123,6 +123,7 @@ class SystemFile:
                 os.posix_fallocate(self._handle, 0, size)
             for offset in range(0, size, len(_ZEROS)):
                 self.write_at(_ZEROS[: size - offset], offset)
+                self.sync()  # little by little: syncs of the log wait behind what is on its way
         except OSError as error:
             raise _explained(error, self._path) from error
 
