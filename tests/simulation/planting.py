@@ -17,6 +17,9 @@ DURATION = 12 * SECOND
 CRASHES = Rates(
     power_loss_every=1 * SECOND, all_down_every=4 * SECOND, down_for=200 * MILLISECOND, sync_time=10 * MILLISECOND
 )
+ROT = msgspec.structs.replace(
+    CRASHES, all_down_every=1 * SECOND, sync_time=1 * MILLISECOND, rot_every=1 * SECOND, rot_late=0.9
+)
 PARTITIONS = Rates(partition_every=2 * SECOND, partition_for=3 * SECOND, one_way=0.3)
 TURMOIL = Rates(
     partition_every=1 * SECOND,

@@ -24,8 +24,9 @@ from broker.replication.outbox import Outbox
 from broker.replication.promises import Promises
 from broker.replication.replica import Replica
 from broker.storage import segment
+from broker.storage.blocks import BlockReader
 from broker.storage.store import Store
-from tests.simulation.planting import CALM, CRASHES, DURATION, PARTITIONS, TURMOIL, findings, under
+from tests.simulation.planting import CALM, CRASHES, DURATION, PARTITIONS, ROT, TURMOIL, findings, under
 from tests.simulation.rates import Rates
 from tests.simulation.run import run_seed
 
@@ -85,6 +86,18 @@ def accept_torn_writes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(segment, "_extend", lambda *_: 0)
 
 
+def take_rotten_batches_for_torn(patch: pytest.MonkeyPatch) -> None:
+    def is_followed(self: BlockReader, file: Any, number: int, offset: int, raw: bytes, header: Any) -> bool:
+        return self._is_followed(file, number, offset + len(raw), header)
+
+    patch.setattr(BlockReader, "_was_whole", is_followed)
+    patch.setattr(BlockReader, "is_rotten", lambda self, number, offset, sequence: False)
+
+
+def take_torn_batches_for_rotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BlockReader, "_was_whole", lambda *_: True)
+
+
 def commit_by_a_minority(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leading, "_advance_commit", lambda state, candidate: _commit_all(state))
 
@@ -119,6 +132,8 @@ SAFETY = {
     "an acknowledgement tells what was applied",
 }
 
+FALSE_ALARM = "nothing is damage on a disk that does not rot"
+
 NONSENSE = {"no node crashes (DecodeError)", "no node crashes (ValidationError)"}
 """What is read is not what anybody wrote."""
 
@@ -131,6 +146,8 @@ BUGS = [
     (forget_requests_in_snapshots, CRASHES, SAFETY | {"a request is applied at most once"}),
     (skip_the_check_of_the_previous_entry, TURMOIL, SAFETY),
     (accept_torn_writes, CRASHES, SAFETY | NONSENSE),
+    (take_rotten_batches_for_torn, ROT, SAFETY),
+    (take_torn_batches_for_rotten, CRASHES, {FALSE_ALARM}),
     (commit_by_a_minority, PARTITIONS, SAFETY),
     (keep_promises_of_replaced_entries, PARTITIONS, SAFETY),
     (forget_live_entries, CALM, {"every acknowledged message is received or still present"}),
@@ -148,7 +165,7 @@ def test_a_planted_bug_is_found(
     assert findings(rates, checkers) & checkers
 
 
-@pytest.mark.parametrize("rates", [CRASHES, PARTITIONS, CALM], ids=["crashes", "partitions", "calm"])
+@pytest.mark.parametrize("rates", [CRASHES, ROT, PARTITIONS, CALM], ids=["crashes", "rot", "partitions", "calm"])
 def test_without_a_bug_the_same_faults_break_nothing(rates: Rates):
     for seed in range(5):
         outcome = run_seed(seed, DURATION, adjust=under(rates))
