@@ -40,7 +40,7 @@ def commits(place: Path, records: int, size: int, batches: int) -> list[str]:
     store = open_store(place, StorageSettings())
     while store.prepare_spare():
         pass
-    body = bytes(size)
+    body = b"x" * size
     work = [batch_of(number * records + 1, records, body) for number in range(batches)]
     for entries in work[: batches // 10]:
         store.stage_entries(GROUP, entries)
@@ -80,7 +80,7 @@ def sealed(store: Store) -> Batch:
 def fill(place: Path, entries: int, size: int, per_batch: int) -> None:
     store = open_store(place, StorageSettings())
     for first in range(1, entries + 1, per_batch):
-        store.stage_entries(GROUP, batch_of(first, min(per_batch, entries + 1 - first), bytes(size)))
+        store.stage_entries(GROUP, batch_of(first, min(per_batch, entries + 1 - first), b"x" * size))
         store.commit(sealed(store))
     store.close()
 
