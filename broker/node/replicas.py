@@ -16,6 +16,7 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
 from broker.base.instants import Clock, Instant, Millis
 from broker.base.trouble import Trouble
 from broker.domain.directory.commands import Node, TopologyAnswer
+from broker.domain.directory.healing import strays
 from broker.domain.directory.machine import DirectoryMachine
 from broker.domain.directory.placement import place
 from broker.domain.identity.machine import IdentityMachine
@@ -124,10 +125,9 @@ class Replicas:
         """The cluster has this shape now."""
         self.known = topology
         self.mesh.set_peers({node.id: node.peer_address for node in topology.nodes})
-        for group in topology.groups:
-            if group.id in self.store.damaged and self.core.me not in group.everywhere:
-                # Others are the group now: what is left of the damaged replica here is of no use any more.
-                self._scope.start(self.groups.drop(group.id), name=f"forget damaged group {group.id}")
+        for stray in strays(topology, {self.core.me: [GroupId(group) for group in self.store.damaged]}):
+            # Others are the group now, or nobody: what is left of the damaged replica here is of no use any more.
+            self._scope.start(self.groups.drop(stray.group), name=f"forget damaged group {stray.group}")
         try:
             self._memory.remember(topology)
         except (BrokerError, OSError) as error:

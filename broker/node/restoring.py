@@ -51,6 +51,7 @@ def restore(backup: Path, settings: NodeSettings) -> Restored:
 
     Raises InvalidArgument when there is no finished backup of a known format, when the directory is not empty, or when
     the number of groups is another one; DataCorrupt, DiskFull, OSError. No node starts with what then may be there.
+    Groups keep their ids, which are in those of messages; they may have gaps.
     """
     reader = BackupReader(backup)
     _must_have_the_same_groups(reader, settings)
@@ -89,20 +90,24 @@ def _apply(machine: ReplicatedMachine, room: str, command: msgspec.Struct, index
 def _make(reader: BackupReader, settings: NodeSettings, disk: Disk) -> Restored:
     me = NodeId(settings.node)
     founding = founding_topology(settings)
+    groups = tuple(
+        msgspec.structs.replace(group, id=GroupId(file.group))
+        for file, group in zip(reader.manifest.groups, founding.groups, strict=True)
+    )
     store = Store(disk, StorageSettings(segment_bytes=settings.segment_bytes), node=me, cluster=settings.cluster)
     try:
         mine: list[GroupId] = []
         entries = 0
         backup = bytes.fromhex(reader.manifest.backup)
         resources: Resources = {}
-        for file, group in zip(reader.manifest.groups, founding.groups, strict=True):
+        for file, group in zip(reader.manifest.groups, groups, strict=True):
             if me not in group.replicas and group.id != DIRECTORY_GROUP:
                 continue
             state = GroupState(reader, file)
             mark = SnapshotMark(Index(file.index + INDEX_GAP), Term(file.term), Membership(group.replicas))
             if group.id == DIRECTORY_GROUP:
                 resources = resources_of(state.machine)
-                state.directory.found_anew(founding.nodes, founding.groups)
+                state.directory.found_anew(founding.nodes, groups)
             make_ready(group.id, state.machine, backup, resources, mark.index)
             if me in group.replicas:
                 entries += _put(store, group.id, mark, state)
@@ -143,11 +148,11 @@ def _commit(store: Store) -> None:
 
 
 def _must_have_the_same_groups(reader: BackupReader, settings: NodeSettings) -> None:
-    groups = [file.group for file in reader.manifest.groups]
-    if groups != list(range(settings.groups + 1)):
+    data_groups = sum(file.group != DIRECTORY_GROUP for file in reader.manifest.groups)
+    if data_groups != settings.groups:
         raise InvalidArgument(
-            f"the backup has {len(groups) - 1} data groups, and this node is to found a cluster of {settings.groups}: "
-            f"set groups = {len(groups) - 1} on every founding node; others can be added later"
+            f"the backup has {data_groups} data groups, and this node is to found a cluster of {settings.groups}: "
+            f"set groups = {data_groups} on every founding node; others can be added later"
         )
 
 

@@ -109,7 +109,7 @@ class ClusterService:
         asking = asyncio.gather(*(self.report_of(node.id) for node in nodes))
         resources, reports = await asyncio.gather(counting, asking)
         found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
-        views = _best_views(found)
+        views = _best_views(found, self._topology.retired)
         return ClusterStatus(
             cluster=self._topology.cluster,
             answered_by=self._groups.me,
@@ -258,14 +258,15 @@ def _in_words(group: Group) -> str:
     return f"{change.out or 'nobody'} -> {change.into or 'nobody'}: {change.reason}"
 
 
-def _best_views(nodes: tuple[NodeStatus, ...]) -> tuple[GroupStatus, ...]:
+def _best_views(nodes: tuple[NodeStatus, ...], retired: tuple[GroupId, ...]) -> tuple[GroupStatus, ...]:
+    """Without groups that were given up, of which a node may still have a replica."""
     best: dict[GroupId, GroupStatus] = {}
     for node in nodes:
         for status in node.report.groups if node.report is not None else ():
             current = best.get(status.group)
             if current is None or _worth(status) > _worth(current):
                 best[status.group] = status
-    return tuple(best[group] for group in sorted(best))
+    return tuple(best[group] for group in sorted(best) if group not in retired)
 
 
 def _missing(nodes: tuple[NodeStatus, ...], groups: tuple[GroupStatus, ...]) -> frozenset[tuple[GroupId, NodeId]]:

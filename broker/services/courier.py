@@ -15,7 +15,7 @@ import msgspec
 
 from broker.aio.tasks import TaskScope
 from broker.base.errors import BackupInProgress, BrokerError, NotLeader
-from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
+from broker.base.ids import GroupId, QueueId
 from broker.base.instants import MINUTE, SECOND, Millis
 from broker.domain.queues.commands import Arrive, Arrived, Done, Retarget, Shipped
 from broker.domain.queues.model import Target
@@ -90,16 +90,16 @@ class Courier:
         )
 
     def start(self, scope: TaskScope) -> None:
-        """Carry for every data group of the cluster, whenever this node leads it, until the scope closes. It may get
-        its replica later than now, and there may come to be more groups."""
+        """Carry for every data group of the cluster, once it is formed, whenever this node leads it, until the scope
+        closes. It may get its replica later than now, and there may come to be more groups."""
         self._scope = scope
         self._serve_all()
 
     def _serve_all(self) -> None:
         if self._scope is None:
             return
-        for group in (each.id for each in self._locator.topology.groups):
-            if group != DIRECTORY_GROUP and group not in self._carried:
+        for group in self._locator.topology.data_groups:
+            if group not in self._carried:
                 self._count(group)
                 self._scope.start(self._serve(group, self._scope), name=f"courier of group {group}")
 

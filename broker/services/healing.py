@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container, Hashable
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +19,15 @@ from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId
 from broker.base.instants import MINUTE, SECOND, Millis
 from broker.base.trouble import Trouble
 from broker.domain.directory import healing
-from broker.domain.directory.commands import BeginChange, Change, EndChange, ForgetNode, GroupFormed, TopologyAnswer
+from broker.domain.directory.commands import (
+    BeginChange,
+    Change,
+    EndChange,
+    ForgetNode,
+    GroupFormed,
+    RetireGroup,
+    TopologyAnswer,
+)
 from broker.domain.directory.healing import Reality, Standing, Step
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.cluster import ClusterService, NodeReport
@@ -26,14 +36,16 @@ from broker.services.locating import Pause
 from broker.services.orders import DropOrder, HandOverOrder, OpenOrder, Order, Orders, ReconfigureOrder
 
 _logger = logging.getLogger(__name__)
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 class HealingSettings(msgspec.Struct, frozen=True):
     """Milliseconds. ``interval`` between two looks when all is well, ``step`` while something is on its way; what is
     begun in between is noticed within ``nap``.
-    ``silent_after``: a change does not wait longer for a node that should get a replica. ``dead_after``: then its
-    replicas go to others of its zone; 0: never by itself. ``lag``: entries that a replica may be behind and count as
-    caught up. ``order_time``: what a node may take to carry an order out."""
+    ``silent_after``: a change does not wait longer for a node that should get a replica, nor does a group that is being
+    formed for a leader. ``dead_after``: then a node's replicas go to others of its zone; 0: never by itself. ``lag``:
+    entries that a replica may be behind and count as caught up. ``order_time``: what a node may take to carry an order
+    out."""
 
     interval: Millis = Millis(2 * SECOND)
     step: Millis = Millis(150)
@@ -42,6 +54,15 @@ class HealingSettings(msgspec.Struct, frozen=True):
     dead_after: Millis = Millis(5 * MINUTE)
     lag: int = 1_000
     order_time: Millis = Millis(5 * SECOND)
+
+
+def silences(heard: dict[_Name, Millis], names: list[_Name], there: Container[_Name], now: Millis) -> dict[_Name, int]:
+    """For how many milliseconds each has not been there, or looked for. ``heard``: when each was last; kept up to date
+    here."""
+    for name in names:
+        if name in there or name not in heard:
+            heard[name] = now
+    return {name: now - heard[name] for name in names}
 
 
 class Healer:
@@ -64,6 +85,8 @@ class Healer:
         self._trouble = trouble
         self._heard: dict[NodeId, Millis] = {}
         """When each node answered last, or was first looked for by this leader of the directory."""
+        self._led: dict[GroupId, Millis] = {}
+        """When the leader of each group answered last, or was first looked for."""
         self._said: dict[GroupId, str] = {}
         self._stuck: set[GroupId] = set()
         self._begun = False
@@ -87,6 +110,7 @@ class Healer:
         """One look and one step; whether more is to be done soon. Raises BrokerError."""
         if not self._groups.leads(DIRECTORY_GROUP):
             self._heard.clear()
+            self._led.clear()
             self._tell({})
             return False
         topology, reality = await self.gather()
@@ -94,7 +118,7 @@ class Healer:
         for left in healing.departed(topology):
             await self._directory.tell(ForgetNode(left), self._deadline())
             _logger.info("healing: node %s has left the cluster", left)
-        for stray in healing.strays(topology, reality):
+        for stray in healing.strays(topology, reality.holds):
             await self._order(stray.node, DropOrder(stray.group), f"drop its replica of group {stray.group}")
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
@@ -122,16 +146,17 @@ class Healer:
         nodes = [node.id for node in topology.nodes]
         answers = await asyncio.gather(*(self._cluster.report_of(node) for node in nodes))
         reports = {node: report for node, report in zip(nodes, answers, strict=True) if report is not None}
+        standings = self._standings(reports)
         now = self._groups.clock.monotonic()
-        for node in nodes:
-            if node in reports or node not in self._heard:
-                self._heard[node] = now
+        unheard = silences(self._heard, nodes, reports, now)
+        unled = silences(self._led, [group.id for group in topology.groups], standings, now)
         settings = self._settings
         return topology, Reality(
             holds={node: frozenset(status.group for status in report.groups) for node, report in reports.items()},
-            silent=frozenset(node for node in nodes if now - self._heard[node] >= settings.silent_after),
-            dead=frozenset(node for node in nodes if 0 < settings.dead_after <= now - self._heard[node]),
-            groups=self._standings(reports),
+            silent=frozenset(node for node in nodes if unheard[node] >= settings.silent_after),
+            dead=frozenset(node for node in nodes if 0 < settings.dead_after <= unheard[node]),
+            groups=standings,
+            leaderless=frozenset(group for group in unled if unled[group] >= settings.silent_after),
         )
 
     def _standings(self, reports: dict[NodeId, NodeReport]) -> dict[GroupId, Standing]:
@@ -177,6 +202,12 @@ class Healer:
             case healing.Formed():
                 await self._directory.tell(GroupFormed(group), self._deadline())
                 _logger.info("healing: group %s is formed", group)
+            case healing.Retire(founder=founder):
+                await self._directory.tell(RetireGroup(group, founder), self._deadline())
+                self._said.pop(group, None)
+                _logger.warning(
+                    "healing: group %s cannot be formed: %s founds another one in its place", group, founder
+                )
 
     async def _order(self, node: NodeId, order: Order, words: str) -> None:
         """A node that does not, or cannot, is met again at the next look."""

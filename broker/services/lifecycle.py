@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from broker.base.errors import CallerError, PurgeInProgress, QueueExists, QueueNotFound, Refusal, Unavailable
-from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
+from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis
 from broker.base.limits import DEFAULT_FIFO_STRIPES
 from broker.domain.directory.commands import ActivateResource, ForgetResource, Resource, RetireResource
@@ -174,8 +174,7 @@ class Lifecycle:
         """A FIFO queue of high throughput is spread from the beginning: its stripes are fixed."""
         if not is_fifo(name) or attributes.throughput_limit != PER_MESSAGE_GROUP:
             return 1
-        data_groups = sum(group.id != DIRECTORY_GROUP for group in self._locator.topology.groups)
-        return max(1, min(DEFAULT_FIFO_STRIPES, data_groups))
+        return max(1, min(DEFAULT_FIFO_STRIPES, len(self._locator.topology.data_groups)))
 
     async def _must_be_beside(self, resource: Resource, beside: str, deadline: Millis) -> None:
         other = await self._directory.find(KIND, beside, deadline)

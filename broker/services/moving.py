@@ -22,7 +22,7 @@ from broker.base.errors import (
     QueueNotFound,
     RedriveTargetInvalid,
 )
-from broker.base.ids import DIRECTORY_GROUP, GroupId, QueueId
+from broker.base.ids import GroupId, QueueId
 from broker.base.instants import Millis, WallMillis
 from broker.base.limits import MAX_MOVE_RATE, MOVES_KEPT
 from broker.domain.directory.commands import Resource
@@ -177,10 +177,9 @@ class MoveTasks:
         """
         await self._find(name, deadline)
         found: set[str] = set()
-        for group in self._locator.topology.groups:
-            if group.id != DIRECTORY_GROUP:
-                names = await self._locator.on_leader(group.id, self._naming, SourcesOf(name), deadline)
-                found.update(names)
+        for group in self._locator.topology.data_groups:
+            names = await self._locator.on_leader(group, self._naming, SourcesOf(name), deadline)
+            found.update(names)
         return sorted(found)
 
     # --- inside

@@ -11,6 +11,7 @@ import msgspec
 from broker.base.errors import Conflict
 from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Millis
+from broker.domain.directory import healing
 from broker.replication.groups import CallHandler, Groups
 from broker.services.directory import Directory
 
@@ -83,12 +84,9 @@ class Orders:
     async def _opened(self, payload: bytes) -> bytes:
         order = _open.decode(payload)
         me = self._groups.me
-        founds = me in order.voters
         topology = await self._directory.topology(self._deadline())
         group = next((each for each in topology.groups if each.id == order.group), None)
-        arrives = group is not None and group.change is not None and group.change.into == me and not founds
-        is_founded = group is not None and group.forming and order.voters == group.replicas == (me,)
-        if not arrives and not is_founded:
+        if group is None or not healing.is_awaited(group, me, order.voters):
             raise Conflict(f"{me} is not to have a replica of group {order.group} now: the directory says otherwise")
         await self._groups.open(order.group, order.voters)
         return b""
@@ -97,9 +95,10 @@ class Orders:
         order = _drop.decode(payload)
         me = self._groups.me
         topology = await self._directory.topology(self._deadline())
-        group = next((each for each in topology.groups if each.id == order.group), None)
-        if group is None or me in group.everywhere:
-            raise Conflict(f"{me} keeps its replica of group {order.group}: the directory says that it belongs here")
+        if not healing.strays(topology, {me: (order.group,)}):
+            raise Conflict(
+                f"{me} keeps its replica of group {order.group}: the directory does not say that it belongs to nobody"
+            )
         await self._groups.drop(order.group)
         return b""
 

@@ -20,6 +20,8 @@ class Topology:
         self.cluster = cluster
         self._nodes = {node.id: node for node in nodes}
         self._groups = {group.id: group for group in groups}
+        self.retired: tuple[GroupId, ...] = ()
+        """Groups that were given up, of which a node may still have a replica."""
         self.listeners: list[Callable[[TopologyAnswer], None]] = []
         """Told what was learned, if it is news."""
 
@@ -30,6 +32,11 @@ class Topology:
     @property
     def groups(self) -> tuple[Group, ...]:
         return tuple(self._groups[group] for group in sorted(self._groups))
+
+    @property
+    def data_groups(self) -> list[GroupId]:
+        """Those that may hold something: not those that are being formed."""
+        return [group.id for group in self.groups if group.id != DIRECTORY_GROUP and not group.forming]
 
     def node(self, node: NodeId) -> Node:
         """Raises NodeNotFound."""
@@ -50,9 +57,10 @@ class Topology:
 
     def learn(self, answer: TopologyAnswer) -> None:
         """What the directory says takes the place of what was known, once it says anything."""
-        if not answer.nodes or answer == TopologyAnswer(self.nodes, self.groups):
+        if not answer.nodes or answer == TopologyAnswer(self.nodes, self.groups, self.retired):
             return
         self._nodes = {node.id: node for node in answer.nodes}
         self._groups = {group.id: group for group in answer.groups}
+        self.retired = answer.retired
         for listener in self.listeners:
             listener(answer)

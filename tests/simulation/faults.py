@@ -52,15 +52,15 @@ class FaultSchedule:
     """Injects faults from the start until ``heal``; after that everything works for ever."""
 
     def __init__(
-        self, world: World, rates: Rates, nodes: list[Victim], network: Lines, whole: Callable[[], bool]
+        self, world: World, rates: Rates, nodes: list[Victim], network: Lines, safe: Callable[[], bool]
     ) -> None:
-        """``whole``: whether every group has all its replicas, with all that is committed."""
+        """``safe``: whether every group that may hold something has all its replicas, with all that is committed."""
         self._world = world
         self._rates = rates
         self._nodes = nodes
         self._network = network
         self._chance = world.chance("faults")
-        self._whole = whole
+        self._safe = safe
         self._healed = False
         self._wrong: Victim | None = None
         """Whose clock is wrong, where only one is at a time."""
@@ -225,10 +225,10 @@ class FaultSchedule:
         self._world.after(int(self._chance.expovariate(1.0) * self._rates.partition_for) + 1, self._mend, pairs)
 
     def _lose_disk(self, tries: int = 20) -> None:
-        """As soon as nothing is missing anywhere: at most one disk may be lost at a time."""
+        """As soon as nothing is missing where it counts: at most one disk may be lost at a time."""
         if self._healed:
             return
-        if self._whole():
+        if self._safe():
             victim = self._victim() or self._chance.choice(self._nodes)
             self._world.hit("lost disk")
             self._world.note(victim.name, "loses its disk")

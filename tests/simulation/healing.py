@@ -22,6 +22,7 @@ from broker.raft.group import RaftGroup
 from broker.raft.types import Membership, Role
 from broker.replication import inputs
 from broker.replication.node_core import NodeCore
+from broker.services.healing import silences
 from tests.simulation.courier import Carrier, Reply, Roads
 from tests.simulation.court import DIRECTORY
 from tests.simulation.network import Network
@@ -98,11 +99,13 @@ class Healer:
         self._settings = settings
         self._chance = roads.world.chance("healing")
         self._heard: dict[NodeId, Millis] = {}
+        self._led: dict[GroupId, Millis] = {}
 
     def look(self) -> None:
         """Again and again: the next one follows some time after what came of this one."""
         if not self._node.leads(DIRECTORY_GROUP):
             self._heard.clear()
+            self._led.clear()
             self._node.work(self._settings.interval, self.look)
             return
         reports: dict[NodeId, Report] = {}
@@ -134,8 +137,8 @@ class Healer:
         self._node.work(self._settings.interval, self.look)
         if not self._node.leads(DIRECTORY_GROUP):
             return
-        reality = self._reality([node.id for node in topology.nodes], reports)
-        for stray in healing.strays(topology, reality):
+        reality = self._reality(topology, reports)
+        for stray in healing.strays(topology, reality.holds):
             self._carry_out(stray)
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
@@ -151,23 +154,23 @@ class Healer:
             self._count("lost replica given back" if change.out == change.into else "replica moved")
             self._tell_directory(commands.BeginChange(group_id, change))
 
-    def _reality(self, nodes: list[NodeId], reports: dict[NodeId, Report]) -> Reality:
+    def _reality(self, topology: commands.TopologyAnswer, reports: dict[NodeId, Report]) -> Reality:
         now = self._node.clock.monotonic()
-        for node in nodes:
-            if node in reports or node not in self._heard:
-                self._heard[node] = now
-        unheard = {node: now - self._heard[node] for node in nodes}
+        nodes = [node.id for node in topology.nodes]
         leading: dict[GroupId, tuple[int, Standing]] = {}
         for report in reports.values():
             for group, (term, standing) in report.leads.items():
                 if group not in leading or leading[group][0] < term:
                     leading[group] = term, standing
+        unheard = silences(self._heard, nodes, reports, now)
+        unled = silences(self._led, [group.id for group in topology.groups], leading, now)
         settings = self._settings
         return Reality(
             holds={node: report.holds for node, report in reports.items()},
             silent=frozenset(node for node in nodes if unheard[node] >= settings.silent_after),
             dead=frozenset(node for node in nodes if 0 < settings.dead_after <= unheard[node]),
             groups={group: standing for group, (_, standing) in leading.items()},
+            leaderless=frozenset(group for group in unled if unled[group] >= settings.silent_after),
         )
 
     def _carry_out(self, step: Step) -> None:
@@ -189,6 +192,8 @@ class Healer:
                 self._tell_directory(commands.EndChange(group, replicas))
             case healing.Formed():
                 self._tell_directory(commands.GroupFormed(group))
+            case healing.Retire(founder=founder):
+                self._tell_directory(commands.RetireGroup(group, founder))
 
     def _reconfigure(self, leader: Healed, group: GroupId, target: Membership) -> None:
         self._roads.strike(leader.name)
@@ -229,25 +234,26 @@ def _ask_directory(node: Carrier, roads: Roads, told: Reply, tries: int = 10) ->
 
 
 def _if_so(
-    node: Healed, roads: Roads, group: GroupId, wanted: Callable[[commands.Group], bool], act: Callable[[], None]
+    node: Healed, roads: Roads, wanted: Callable[[commands.TopologyAnswer], bool], act: Callable[[], None]
 ) -> None:
     """An order may have been on its way for long: what counts is what the directory says now."""
 
     def known(topology: Any, error: BrokerError | None) -> None:
-        if error is None and any(each.id == group and wanted(each) for each in topology.groups):
+        if error is None and wanted(topology):
             act()
 
     _ask_directory(node, roads, known)
 
 
 def _open_if_asked_for(node: Healed, roads: Roads, group: GroupId, voters: tuple[NodeId, ...]) -> None:
-    def wanted(known: commands.Group) -> bool:
-        if node.name in voters:
-            return known.forming and known.replicas == voters == (node.name,)
-        return known.change is not None and known.change.into == node.name
+    def wanted(known: commands.TopologyAnswer) -> bool:
+        return any(each.id == group and healing.is_awaited(each, NodeId(node.name), voters) for each in known.groups)
 
-    _if_so(node, roads, group, wanted, lambda: node.open_replica(group, voters))
+    _if_so(node, roads, wanted, lambda: node.open_replica(group, voters))
 
 
 def _drop_if_asked_for(node: Healed, roads: Roads, group: GroupId) -> None:
-    _if_so(node, roads, group, lambda known: node.name not in known.everywhere, lambda: node.drop_replica(group))
+    def wanted(known: commands.TopologyAnswer) -> bool:
+        return bool(healing.strays(known, {NodeId(node.name): (group,)}))
+
+    _if_so(node, roads, wanted, lambda: node.drop_replica(group))

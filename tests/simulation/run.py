@@ -136,7 +136,7 @@ class Simulation:
         ]
         world.states = States(self.nodes, self.court).now
         self.workload = Workload(world, self.court, self.clients, plan.load, layout)
-        self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network, self.wholeness.whole)
+        self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network, self.wholeness.safe)
         if plan.rates.honest_clocks:
             clock = self.nodes[0].clock
             self.court.log_time.true_time = lambda: EPOCH + clock.leaped + world.now // MILLISECOND

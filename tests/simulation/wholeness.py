@@ -13,19 +13,26 @@ class Wholeness:
         self._nodes = nodes
         self._founded = groups
 
-    def whole(self) -> bool:
-        """Every group has all its voters, each with all that is committed, and none changes or forms."""
+    def safe(self) -> bool:
+        """Every group that may hold something has all its voters, each with all that is committed, and does not change.
+        One that is being formed holds nothing, and need not stand a loss."""
         topology = self._topology()
-        return topology is not None and bool(topology.groups) and not self.missing()
+        if topology is None or not topology.groups:
+            return False
+        formed = [group for group in topology.groups if not group.forming]
+        return not any(group.change is not None or self._lacks(group.id) for group in formed)
 
     def missing(self) -> str:
-        """In words; empty when nothing is."""
+        """What keeps the cluster from being whole, in words; empty when nothing does."""
         topology = self._topology()
         if topology is None:
             return "the directory has no leader"
         for group in topology.groups:
             if group.change is not None or group.forming:
                 return f"group {group.id} is changing: {group.change}"
+        for node in self._nodes:
+            if left := {*node.groups} - {group.id for group in topology.groups}:
+                return f"{node.name} has replicas of groups {left}, which are no more"
         return next((f"group {group}: {found}" for group in self.groups if (found := self._lacks(group))), "")
 
     @property
@@ -35,18 +42,21 @@ class Wholeness:
         return self._founded if topology is None else [group.id for group in topology.groups]
 
     def _topology(self) -> TopologyAnswer | None:
-        for node in self._nodes:
-            if node.leads(DIRECTORY_GROUP):
-                found: TopologyAnswer = node.machine(DIRECTORY_GROUP).ask_directory(Topology())
-                return found
-        return None
+        leader = self._leader(DIRECTORY_GROUP)
+        if leader is None:
+            return None
+        found: TopologyAnswer = leader.machine(DIRECTORY_GROUP).ask_directory(Topology())
+        return found
 
-    def _lacks(self, group: GroupId) -> str:
-        leader = max(
+    def _leader(self, group: GroupId) -> SimulatedNode | None:
+        return max(
             (node for node in self._nodes if node.leads(group)),
             key=lambda node: node.running.replicas[group].raft.term,
             default=None,
         )
+
+    def _lacks(self, group: GroupId) -> str:
+        leader = self._leader(group)
         if leader is None:
             return "it has no leader"
         raft = leader.running.replicas[group].raft

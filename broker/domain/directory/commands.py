@@ -41,13 +41,15 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
     """``replicas`` sorted; ``preferred_leader`` is one of them. ``change``: the one under way. ``forming``: it
-    was founded on one node and gets its other replicas, and holds no resource yet."""
+    was founded on one node and gets its other replicas, and holds no resource yet. ``alone``: only its founder can have
+    a replica of it, as no change was ever begun; so that it can be founded again should that be lost."""
 
     id: GroupId
     replicas: tuple[NodeId, ...]
     preferred_leader: NodeId
     change: Change | None = None
     forming: bool = False
+    alone: bool = False
 
     @property
     def everywhere(self) -> tuple[NodeId, ...]:
@@ -242,6 +244,15 @@ class PreferLeader(msgspec.Struct, frozen=True, array_like=True, tag=18):
     node: NodeId
 
 
+class RetireGroup(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """A group that is being formed is given up: its id is never used again, and replicas of it belong to nobody.
+    Another one takes its place, forming, on ``founder``. Retired already: done. Refuses Conflict for a group that is
+    formed, and so may hold something; NodeNotFound, and InvalidArgument for a founder that is not active."""
+
+    group: GroupId
+    founder: NodeId
+
+
 Command = (
     Bootstrap
     | RegisterNode
@@ -261,6 +272,7 @@ Command = (
     | AddGroups
     | GroupFormed
     | PreferLeader
+    | RetireGroup
 )
 
 STEPS = (
@@ -348,5 +360,8 @@ class ResourcePage(msgspec.Struct, frozen=True, array_like=True):
 
 
 class TopologyAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """``retired``: ids of groups that there were, ascending. One that is neither here nor there was never heard of."""
+
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]
+    retired: tuple[GroupId, ...] = ()

@@ -30,12 +30,13 @@ class Standing(msgspec.Struct, frozen=True):
 class Reality(msgspec.Struct, frozen=True):
     """``holds``: by node that answered lately, the groups of which it has a replica. ``silent``: nodes that have not
     answered for as long as a change waits for one; ``dead``: for so long that their replicas go to others. ``groups``:
-    those whose leader answered."""
+    those whose leader answered; ``leaderless``: those of which none did for as long as a change waits for a node."""
 
     holds: Mapping[NodeId, frozenset[GroupId]]
     silent: frozenset[NodeId]
     dead: frozenset[NodeId]
     groups: Mapping[GroupId, Standing]
+    leaderless: frozenset[GroupId] = frozenset()
 
 
 # --- steps
@@ -75,6 +76,13 @@ class Formed(msgspec.Struct, frozen=True):
     group: GroupId
 
 
+class Retire(msgspec.Struct, frozen=True):
+    """The group is given up, and ``founder`` founds another one in its place."""
+
+    group: GroupId
+    founder: NodeId
+
+
 class Drop(msgspec.Struct, frozen=True):
     """``node`` has a replica that belongs to nobody."""
 
@@ -90,15 +98,13 @@ class Wait(msgspec.Struct, frozen=True):
     stuck: bool = False
 
 
-Step = Open | Reconfigure | HandOver | End | Formed | Drop | Wait
+Step = Open | Reconfigure | HandOver | End | Formed | Retire | Drop | Wait
 
 
 def next_step(group: Group, topology: TopologyAnswer, reality: Reality) -> Step:
     """What to do now about the change of ``group``, which has one, or is forming."""
-    if group.forming and group.change is None:
-        return _form(group, reality, _wanted(topology))
-    if group.forming and _is_unfounded(group, reality):
-        return End(group.id, group.replicas)
+    if group.forming and (step := _form(group, topology, reality)) is not None:
+        return step
     standing = reality.groups.get(group.id)
     if standing is None:
         return Wait(group.id, "the group has no leader that answers", stuck=True)
@@ -144,25 +150,37 @@ def _bring_in(group: Group, standing: Standing, out: NodeId | None, into: NodeId
     return _replace(group, standing, out, into)
 
 
-def _form(group: Group, reality: Reality, wanted: int) -> Step:
-    """Founded by one node alone: should that one lose it, it can be founded again, as nobody has voted with it. More
-    than one founder could not be told from voters that have forgotten their votes."""
+def _form(group: Group, topology: TopologyAnswer, reality: Reality) -> Step | None:
+    """Founded by one node alone: should that one lose it before anybody else can have voted with it, it is founded
+    again. Later, that could not be told from a voter that has forgotten its vote: what cannot go on is given up, for it
+    holds nothing. None: it goes on like any other group."""
     [*others, founder] = group.replicas
-    if not others and group.id not in reality.holds.get(founder, frozenset()):
-        if founder not in reality.holds:
-            return Wait(group.id, f"{founder} does not answer", stuck=True)
-        if any(group.id in held for held in reality.holds.values()):
-            return Wait(group.id, "what is left of an earlier founding goes first")
+    unfounded = not others and founder in reality.holds and group.id not in reality.holds[founder]
+    if unfounded and group.alone:
         return Open(group.id, founder, group.replicas)
-    if len(group.replicas) < wanted:
-        return Wait(group.id, f"it gets {wanted} replicas")
-    return Formed(group.id)
+    if unfounded or group.id in reality.leaderless:
+        return _retire(group, topology, reality)
+    if group.change is not None:
+        return None
+    if group.id not in reality.groups:
+        return Wait(group.id, "it has no leader that answers")
+    wanted = _wanted(topology)
+    return Formed(group.id) if len(group.replicas) >= wanted else Wait(group.id, f"it gets {wanted} replicas")
 
 
-def _is_unfounded(group: Group, reality: Reality) -> bool:
-    """Its founder has not founded it yet, or has lost it: nothing can change before it does."""
-    [*others, founder] = group.replicas
-    return not others and founder in reality.holds and group.id not in reality.holds[founder]
+def _retire(group: Group, topology: TopologyAnswer, reality: Reality) -> Step:
+    able = [node.id for node in topology.nodes if node.duty == ACTIVE_DUTY and node.id in reality.holds]
+    if not able:
+        return Wait(group.id, "no active node answers that could found another one in its place", stuck=True)
+    load = replica_counts(topology)
+    return Retire(group.id, min(able, key=lambda node: (node in group.everywhere, load[node], node)))
+
+
+def is_awaited(group: Group, node: NodeId, voters: tuple[NodeId, ...]) -> bool:
+    """Whether ``node`` should start an empty replica of ``group`` that follows ``voters``, or founds it."""
+    if node in voters:
+        return group.alone and voters == group.replicas == (node,)
+    return group.change is not None and group.change.into == node
 
 
 def _replace(group: Group, standing: Standing, out: NodeId | None, into: NodeId) -> Step:
@@ -305,12 +323,12 @@ def next_balancing(topology: TopologyAnswer, reality: Reality) -> tuple[GroupId,
 
 
 def beyond_help(topology: TopologyAnswer, reality: Reality) -> dict[GroupId, str]:
-    """Groups that have lost so many replicas that those left cannot elect a leader, in words for people."""
+    """Groups that have lost so many replicas that those left cannot elect a leader, in words for people. Not those that
+    are being formed: they are given up."""
     found: dict[GroupId, str] = {}
     for group in topology.groups:
         lost = [node for node in group.replicas if node in reality.holds and group.id not in reality.holds[node]]
-        founded = not group.forming or len(group.everywhere) > 1
-        if group.id not in reality.groups and founded and len(lost) > (len(group.replicas) - 1) // 2:
+        if group.id not in reality.groups and not group.forming and len(lost) > (len(group.replicas) - 1) // 2:
             left = ", ".join(node for node in group.replicas if node not in lost) or "nobody"
             found[group.id] = (
                 f"group {group.id} cannot elect a leader: {', '.join(lost)} lost their replicas, {left} is left. Bring "
@@ -342,14 +360,16 @@ def replica_counts(topology: TopologyAnswer) -> dict[NodeId, int]:
     return load
 
 
-def strays(topology: TopologyAnswer, reality: Reality) -> list[Drop]:
-    """Replicas that the directory knows nothing of: left behind by a change while their node was away."""
-    known = {group.id: group.everywhere for group in topology.groups}
+def strays(topology: TopologyAnswer, holds: Mapping[NodeId, Collection[GroupId]]) -> list[Drop]:
+    """Replicas that belong to nobody: left behind by a change, or of a group given up, while their node was away. Of a
+    group that was never heard of nobody can say that."""
+    places: dict[GroupId, tuple[NodeId, ...]] = dict.fromkeys(topology.retired, ())
+    places |= {group.id: group.everywhere for group in topology.groups}
     return [
         Drop(group, node)
-        for node, held in sorted(reality.holds.items())
+        for node, held in sorted(holds.items())
         for group in sorted(held)
-        if group in known and node not in known[group]
+        if group in places and node not in places[group]
     ]
 
 

@@ -21,8 +21,8 @@ from broker.domain.directory.resources import ACTIVE, CREATING, DELETING, Resour
 from broker.machine.contract import Applied, Effect, Place
 
 ROOM = "directory"
-VERSION = 3
-"""1: without stripes. 2: without changes of membership."""
+VERSION = 4
+"""1: without stripes. 2: without changes of membership. 3: without retired groups."""
 _RESOURCES_A_PIECE = 500
 
 _commands = msgspec.msgpack.Decoder(commands.Command)
@@ -40,6 +40,7 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     groups: tuple[Group, ...]
     resources: int
     changes: int = 0
+    retired: tuple[GroupId, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -107,7 +108,9 @@ class DirectoryMachine:
     def dump(self) -> Iterator[bytes]:
         resources = list(self._resources)
         topology = self._members.topology
-        head = _Head(VERSION, self._next_id, topology.nodes, topology.groups, len(resources), self._changes)
+        head = _Head(
+            VERSION, self._next_id, topology.nodes, topology.groups, len(resources), self._changes, topology.retired
+        )
         return _pieces(head, resources)
 
     def load(self, pieces: Iterable[bytes]) -> None:
@@ -127,7 +130,7 @@ class DirectoryMachine:
             raise ValueError(f"the dump of the directory should hold {head.resources} resources, not {len(resources)}")
         self._next_id = head.next_id
         self._changes = head.changes
-        self._members = Members(head.nodes, head.groups)
+        self._members = Members(head.nodes, head.groups, head.retired)
         self._carry_out |= _of_members(self._members)
         self._resources = Resources(resources)
 
@@ -269,6 +272,7 @@ def _of_members(members: Members) -> dict[type, Callable[[Any, WallMillis], Any]
         commands.AddGroups: members.add_groups,
         commands.GroupFormed: members.formed,
         commands.PreferLeader: members.prefer,
+        commands.RetireGroup: members.retire,
     }
 
 

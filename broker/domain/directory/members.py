@@ -20,9 +20,12 @@ from broker.domain.directory.placement import least_preferred, place_further, st
 
 
 class Members:
-    def __init__(self, nodes: Iterable[Node] = (), groups: Iterable[Group] = ()) -> None:
+    def __init__(
+        self, nodes: Iterable[Node] = (), groups: Iterable[Group] = (), retired: Iterable[GroupId] = ()
+    ) -> None:
         self._nodes = {node.id: node for node in nodes}
         self._groups = {group.id: group for group in groups}
+        self._retired = set(retired)
         self.topology = TopologyAnswer((), ())
         self._refresh()
 
@@ -100,7 +103,8 @@ class Members:
             raise InvalidArgument("a change names the replica that goes, or the one that comes, or both")
         if into is None and len(group.replicas) == 1:
             raise InvalidArgument(f"{out} has the only replica of group {group.id}: it can be replaced, not removed")
-        self._groups[group.id] = msgspec.structs.replace(group, change=msgspec.structs.replace(change, since=at))
+        begun = msgspec.structs.replace(change, since=at)
+        self._groups[group.id] = msgspec.structs.replace(group, change=begun, alone=False)
         if out is not None and out != into:
             self._prefer_others(out, [group.id])
         return self._done()
@@ -123,14 +127,28 @@ class Members:
                 f"{MAX_DATA_GROUPS}"
             )
         able = [node for node in self._nodes.values() if node.duty == ACTIVE_DUTY]
-        for group in place_further(able, list(self._groups.values()), command.count):
-            founder = group.preferred_leader
-            self._groups[group.id] = Group(group.id, (founder,), founder, forming=True)
+        if not able:
+            raise InvalidArgument("no node takes replicas now: let one by `broker cluster resume`, or add one")
+        for placed in place_further(able, list(self._groups.values()), self._next_group, command.count):
+            self._form(placed.id, placed.preferred_leader)
         return self._done()
 
     def formed(self, command: commands.GroupFormed, _: WallMillis) -> commands.Done:
         group = self._group(command.group)
-        self._groups[group.id] = msgspec.structs.replace(group, forming=False)
+        self._groups[group.id] = msgspec.structs.replace(group, forming=False, alone=False)
+        return self._done()
+
+    def retire(self, command: commands.RetireGroup, _: WallMillis) -> commands.Done:
+        if command.group in self._retired:
+            return commands.Done()
+        group, founder = self._group(command.group), self._node(command.founder)
+        if not group.forming:
+            raise Conflict(f"group {group.id} is formed and may hold something: it stays")
+        if founder.duty != ACTIVE_DUTY:
+            raise InvalidArgument(f"{founder.id} is {founder.duty} and founds no group: choose an active node")
+        del self._groups[group.id]
+        self._retired.add(group.id)
+        self._form(self._next_group, founder.id)
         return self._done()
 
     def prefer(self, command: commands.PreferLeader, _: WallMillis) -> commands.Done:
@@ -144,6 +162,14 @@ class Members:
         return self._done()
 
     # --- inside
+
+    @property
+    def _next_group(self) -> GroupId:
+        """An id that no group ever had."""
+        return GroupId(max((*self._groups, *self._retired), default=DIRECTORY_GROUP) + 1)
+
+    def _form(self, group: GroupId, founder: NodeId) -> None:
+        self._groups[group] = Group(group, (founder,), founder, forming=True, alone=True)
 
     def _prefer_others(self, node: NodeId, groups: Iterable[GroupId]) -> None:
         """Whoever goes is not to be given a leadership any more, if another replica can have it."""
@@ -183,6 +209,8 @@ class Members:
 
     def _group(self, group: GroupId) -> Group:
         found = self._groups.get(group)
+        if group in self._retired:
+            raise InvalidArgument(f"there is no group {group} any more: it was given up while it was being formed")
         if found is None:
             raise InvalidArgument(f"there is no group {group}: the cluster has 0 to {max(self._groups, default=0)}")
         return found
@@ -195,4 +223,5 @@ class Members:
         self.topology = TopologyAnswer(
             tuple(self._nodes[node] for node in sorted(self._nodes)),
             tuple(self._groups[group] for group in sorted(self._groups)),
+            tuple(sorted(self._retired)),
         )

@@ -29,8 +29,9 @@ def place(nodes: Iterable[Node], groups: int, replication_factor: int = REPLICAT
     )
 
 
-def place_further(nodes: Iterable[Node], groups: Iterable[Group], count: int) -> list[Group]:
-    """``count`` groups more, numbered on, on the nodes that have the fewest replicas. Those there are stay as they are.
+def place_further(nodes: Iterable[Node], groups: Iterable[Group], first: GroupId, count: int) -> list[Group]:
+    """``count`` groups more, numbered from ``first`` on, on the nodes that have the fewest replicas. Those there are
+    stay as they are.
 
     Raises ValueError without nodes.
     """
@@ -42,7 +43,6 @@ def place_further(nodes: Iterable[Node], groups: Iterable[Group], count: int) ->
             if node in load:
                 load[node] += 1
     placed: list[Group] = []
-    first = max((group.id for group in groups), default=-1) + 1
     for number in range(first, first + count):
         replicas = _next_replicas(by_zone, load, REPLICATION_FACTOR)
         placed.append(Group(GroupId(number), replicas, least_preferred(replicas, groups + placed)))

@@ -19,6 +19,8 @@ from broker.machine.contract import Place
 
 FOUNDERS, FURTHER, GROUPS = ("a-0", "b-0", "c-0"), ("a-1", "b-1", "c-1"), 5
 STEPS, QUIET_STEPS = 150, 400
+PATIENCE = 3
+"""Looks for which a group may be without a leader."""
 
 
 def node(name: str) -> Node:
@@ -26,7 +28,8 @@ def node(name: str) -> Node:
 
 
 class Replicas:
-    """A group in reality. ``forgetful``: voters that have lost what they promised."""
+    """A group in reality. ``forgetful``: voters that have lost what they promised. ``ever``: who had a replica, since
+    the beginning."""
 
     def __init__(self, voters: tuple[NodeId, ...]) -> None:
         self.voters = set(voters)
@@ -34,6 +37,7 @@ class Replicas:
         self.held = set(voters)
         self.behind: set[NodeId] = set()
         self.forgetful: set[NodeId] = set()
+        self.ever = set(voters)
 
 
 class World:
@@ -48,6 +52,10 @@ class World:
         self.up = {each.id for each in nodes}
         self.long_down: set[NodeId] = set()
         self.leaders: dict[GroupId, NodeId] = {}
+        self.unled: dict[GroupId, int] = {}
+        """For how many looks each group has had no leader."""
+        self.formed = {group.id for group in groups}
+        self.retired: set[GroupId] = set()
 
     def tell(self, command: commands.Command) -> commands.Reply:
         self.index += 1
@@ -80,13 +88,25 @@ class World:
                     leader = self.leaders[number] = self.chance.choice(able)
                 standings[number] = healing.Standing(leader, voters, learners, ready)
         down = known - self.up
-        return healing.Reality(holds, frozenset(down), frozenset(down & self.long_down), standings)
+        numbers = [group.id for group in self.topology.groups]
+        self.unled = {number: 0 if number in standings else self.unled.get(number, 0) + 1 for number in numbers}
+        leaderless = frozenset(number for number, looks in self.unled.items() if looks > PATIENCE)
+        return healing.Reality(holds, frozenset(down), frozenset(down & self.long_down), standings, leaderless)
 
     # --- what happens
 
     def happen(self) -> None:
         self.chance.choice(
-            [self._stop, *[self._start] * 2, self._lose, self._lose_one, *[self._catch_up] * 2, self._ask]
+            [
+                self._stop,
+                *[self._start] * 2,
+                self._lose,
+                self._lose_one,
+                self._lose_what_forms,
+                *[self._catch_up] * 2,
+                self._ask,
+                self._retire_late,
+            ]
         )()
 
     def _stop(self) -> None:
@@ -102,9 +122,11 @@ class World:
         self.long_down -= self.up
 
     def _lose(self) -> None:
-        """A node's disk is lost, while no other replica is in danger: beyond that nobody promises anything."""
+        """A node's disk is lost, while no other replica is in danger: beyond that nobody promises anything. Groups that
+        are being formed do not count."""
         lost = self.chance.choice(sorted(self.up))
-        for group in self.groups.values():
+        for number in self.formed:
+            group = self.groups[number]
             safe = {each for each in group.voters if each in group.held and each not in group.behind} - {lost}
             if lost in group.held and len(safe) <= len(group.voters) // 2:
                 return
@@ -112,15 +134,23 @@ class World:
             self._forget(number, lost)
 
     def _lose_one(self) -> None:
-        number = self.chance.choice(sorted(self.groups))
+        number = self.chance.choice(sorted(self.formed))
         group = self.groups[number]
         lost = self.chance.choice(sorted(self.up))
-        if group.voters == {lost} and any(each.id == number and each.forming for each in self.topology.groups):
-            if not group.learners and not any(each.change for each in self.topology.groups if each.id == number):
-                self._forget(number, lost)
-            return
         if len({each for each in group.voters if each in group.held and each not in group.behind} - {lost}) > 1:
             self._forget(number, lost)
+
+    def _lose_what_forms(self) -> None:
+        for group in self.topology.groups:
+            if group.forming and group.id in self.groups:
+                self._forget(group.id, self.chance.choice(sorted(self.up)))
+
+    def _retire_late(self) -> None:
+        """Somebody who led the directory once believes that a group cannot be formed."""
+        number = self.chance.choice([*self.topology.groups]).id
+        reply = self.tell(commands.RetireGroup(number, self.chance.choice(self.topology.nodes).id))
+        if isinstance(reply, commands.Done):
+            self.retired.add(number)
 
     def _forget(self, number: GroupId, lost: NodeId) -> None:
         group = self.groups[number]
@@ -134,8 +164,11 @@ class World:
             group.behind -= self.up
 
     def _ask(self) -> None:
-        if self.chance.random() < 0.1 and len(self.topology.groups) < GROUPS + 3:
+        if self.chance.random() < 0.2 and len(self.topology.groups) < GROUPS + 3:
             self.tell(commands.AddGroups(1))
+            return
+        if self.chance.random() < 0.2:
+            self.tell(commands.PlaceResource("queue", f"queue-{self.index}"))
             return
         name = self.chance.choice([*FOUNDERS, *FURTHER])
         known = {each.id: each for each in self.topology.nodes}
@@ -150,7 +183,8 @@ class World:
     def step(self) -> bool:
         """Whether there was something to do."""
         reality, topology = self.reality(), self.topology
-        for drop in healing.strays(topology, reality):
+        for drop in healing.strays(topology, reality.holds):
+            assert drop.group in self.retired or drop.node not in self.groups[drop.group].voters
             self.groups[drop.group].held.discard(drop.node)
         for left in healing.departed(topology):
             self.tell(commands.ForgetNode(left))
@@ -168,16 +202,26 @@ class World:
             if found is not None:
                 assert isinstance(self.tell(commands.BeginChange(*found)), commands.Done)
             return found is not None or bool(steps)
-        return any(not isinstance(step, healing.Wait) for step in steps)
+        return any(not isinstance(step, healing.Wait) for step in steps) or any(
+            each.forming for each in topology.groups
+        )
 
     def _carry_out(self, step: healing.Step, reality: healing.Reality) -> None:
+        if isinstance(step, healing.Open):
+            asked_for = [each for each in self.topology.groups if each.id == step.group]
+            assert healing.is_awaited(asked_for[0], step.node, step.voters)
         if isinstance(step, healing.Open) and step.voters == (step.node,):
-            # Founding: nobody else may have voted in the group.
-            assert step.group not in self.groups or self.groups[step.group].voters == {step.node}
+            # Founding: nobody else may ever have had a replica of the group, and so a vote or a log.
+            assert step.group not in self.groups or self.groups[step.group].ever == {step.node}
             self.groups[step.group] = Replicas(step.voters)
             return
         if isinstance(step, healing.Formed):
             self.tell(commands.GroupFormed(step.group))
+            self.formed.add(step.group)
+            return
+        if isinstance(step, healing.Retire):
+            assert isinstance(self.tell(commands.RetireGroup(step.group, step.founder)), commands.Done)
+            self.retired.add(step.group)
             return
         if isinstance(step, healing.Wait) and step.group not in self.groups:
             return
@@ -187,6 +231,7 @@ class World:
             assert step.node not in group.voters
             assert step.node not in group.learners, "its leader believes that it has something"
             group.held.add(step.node)
+            group.ever.add(step.node)
             group.behind.add(step.node)
         elif isinstance(step, healing.Reconfigure):
             voters = set(step.voters)
@@ -213,6 +258,9 @@ class World:
         for group in self.topology.groups:
             held = [zones[each] for each in group.replicas]
             assert len(set(held)) == len(held), f"group {group.id} has two replicas in one zone"
+        assert self.formed <= {group.id for group in self.topology.groups}, "what may hold something stays"
+        for placed in self.directory.query(commands.Unfinished(WallMillis(1 << 60)), WallMillis(0)):
+            assert placed.group in self.formed
         for number, replicas in self.groups.items():
             # What has forgotten its promises is not whole before it has been out.
             assert not replicas.forgetful & replicas.held, f"group {number}: a forgetful voter came back"
@@ -242,7 +290,11 @@ def test_every_step_is_safe_and_in_the_end_all_is_well(seed: int) -> None:
     # then nothing is left to do: every group has its replicas, all whole, and who should have none has none
     topology = world.topology
     assert all(group.change is None and not group.forming for group in topology.groups)
-    assert set(world.groups) == {group.id for group in topology.groups}
+    members = {each.id for each in topology.nodes}
+    assert {number for number, replicas in world.groups.items() if replicas.held & members} == {
+        group.id for group in topology.groups
+    }
+    assert world.retired == set(topology.retired)
     duties = {each.id: each.duty for each in topology.nodes}
     for group in topology.groups:
         replicas = world.groups[group.id]
@@ -281,19 +333,51 @@ def test_a_learner_that_has_lost_its_replica_is_out_before_it_gets_another() -> 
     assert healing.next_step(group, NODES, out) == healing.Open(THREE, C, (A, B))
 
 
-def test_a_group_is_founded_before_it_moves() -> None:
+def test_a_group_that_is_moved_before_it_is_founded_is_given_up() -> None:
     """An operator moved it at once, and it waited for a leader for ever."""
     group = commands.Group(THREE, (A,), A, commands.Change(A, B, "asked for"), forming=True)
     unfounded = reality_of(None, a=False, b=False, c=False)
-    assert healing.next_step(group, NODES, unfounded) == healing.End(THREE, (A,))
-    taken_back = msgspec.structs.replace(group, change=None)
-    assert healing.next_step(taken_back, NODES, unfounded) == healing.Open(THREE, A, (A,))
+    assert healing.next_step(group, NODES, unfounded) == healing.Retire(THREE, C)
 
 
-def test_a_group_is_not_founded_again_beside_what_is_left_of_it() -> None:
-    group = commands.Group(THREE, (A,), A, forming=True)
-    left = reality_of(None, a=False, b=True, c=False)
-    assert isinstance(healing.next_step(group, NODES, left), healing.Wait)
+def test_a_group_is_founded_again_only_as_long_as_nobody_else_can_have_it() -> None:
+    """Another one might have been a voter, and be away now: it came back with a log and votes of the first founding."""
+    unfounded = reality_of(None, a=False, c=False)
+    alone = commands.Group(THREE, (A,), A, forming=True, alone=True)
+    assert healing.next_step(alone, NODES, unfounded) == healing.Open(THREE, A, (A,))
+    shared = msgspec.structs.replace(alone, alone=False)
+    assert healing.next_step(shared, NODES, unfounded) == healing.Retire(THREE, C)
+
+
+def test_a_group_that_loses_one_of_its_first_two_replicas_is_given_up_when_it_stays_without_a_leader() -> None:
+    """It stayed so for ever, and while its change was under way nothing else was healed."""
+    for change in (None, commands.Change(None, C, "asked for")):
+        group = commands.Group(THREE, (A, B), A, change, forming=True)
+        lost = reality_of(None, a=True, b=False, c=False)
+        assert isinstance(healing.next_step(group, NODES, lost), healing.Wait)
+        lasting = msgspec.structs.replace(lost, leaderless=frozenset({THREE}))
+        assert healing.next_step(group, NODES, lasting) == healing.Retire(THREE, A if change else C)
+
+
+def test_a_group_is_not_formed_without_a_leader() -> None:
+    group = commands.Group(THREE, (A, B, C), A, forming=True)
+    assert isinstance(healing.next_step(group, NODES, reality_of(None, a=True, b=False, c=False)), healing.Wait)
+    standing = healing.Standing(A, (A, B, C), (), frozenset((A, B, C)))
+    assert healing.next_step(group, NODES, reality_of(standing, a=True, b=True, c=True)) == healing.Formed(THREE)
+
+
+def test_nobody_who_founds_another_group_nothing_is_given_up() -> None:
+    group = commands.Group(THREE, (A, B), A, forming=True)
+    nobody = healing.Reality({}, frozenset(), frozenset(), {}, frozenset({THREE}))
+    step = healing.next_step(group, NODES, nobody)
+    assert isinstance(step, healing.Wait)
+    assert step.stuck
+
+
+def test_a_replica_of_a_group_that_was_never_heard_of_stays() -> None:
+    topology = msgspec.structs.replace(NODES, retired=(THREE,))
+    held = {A: [THREE, GroupId(4)]}
+    assert healing.strays(topology, held) == [healing.Drop(THREE, A)]
 
 
 def test_who_has_lost_its_replica_is_not_there_whatever_its_leader_believes() -> None:
