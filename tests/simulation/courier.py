@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from broker.base.errors import BrokerError, NotLeader, Unavailable
-from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, QueueId
+from broker.base.ids import DIRECTORY_GROUP, GroupId, Index, NodeId, QueueId
 from broker.base.instants import Clock, Millis
 from broker.domain.directory.commands import FindResource
 from broker.domain.queues.commands import Retarget, Shipped
@@ -98,6 +98,7 @@ class Roads:
         self._ends: dict[str, Carrier] = {}
         self._hints: dict[GroupId, str] = {}
         self.strike: Callable[[str], None] = lambda name: None
+        self.strike_forming: Callable[[tuple[NodeId, ...]], None] = lambda holders: None
         """Told of a leader that is about to change who votes."""
 
     def join(self, end: Carrier) -> None:

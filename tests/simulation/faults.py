@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Protocol
 
@@ -203,6 +203,15 @@ class FaultSchedule:
             else:
                 self._world.after(chance.randrange(20 * self._rates.latency), self._strike, leader)
 
+    def strike_forming(self, holders: Sequence[str]) -> None:
+        """A group that is being formed may have replicas on ``holders``: it holds nothing, and may lose them."""
+        if self._rates.lost_forming and self._chance.random() < self._rates.lost_forming:
+            name = self._chance.choice(holders)
+            (victim,) = [node for node in self._nodes if node.name == name]
+            if not self._healed and self._safe():
+                self._world.hit("lost disk of a forming group")
+                self._lose_disk_of(victim)
+
     def _strike(self, leader: Victim) -> None:
         chance = self._chance
         if self._healed:
@@ -231,10 +240,13 @@ class FaultSchedule:
         if self._safe():
             victim = self._victim() or self._chance.choice(self._nodes)
             self._world.hit("lost disk")
-            self._world.note(victim.name, "loses its disk")
-            victim.lose_disk()
+            self._lose_disk_of(victim)
         elif tries:
             self._world.after(100 * MILLISECOND, self._lose_disk, tries - 1)
+
+    def _lose_disk_of(self, victim: Victim) -> None:
+        self._world.note(victim.name, "loses its disk")
+        victim.lose_disk()
 
     def _rot(self) -> None:
         if self._rotten is None:

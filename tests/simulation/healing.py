@@ -142,6 +142,8 @@ class Healer:
             self._carry_out(stray)
         on_their_way = [group for group in topology.groups if group.change is not None or group.forming]
         for group in on_their_way:
+            if group.forming:
+                self._roads.strike_forming(group.everywhere)
             self._carry_out(healing.next_step(group, topology, reality))
         if any(group.change is not None for group in on_their_way):
             return

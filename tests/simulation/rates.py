@@ -73,6 +73,9 @@ class Rates(msgspec.Struct, frozen=True):
     """Share of those that come soon after instead."""
     splits: float = 0.5
     """Share of those that part the cluster in two; the others crash the leader."""
+    lost_forming: float = 0.0
+    """How often, at a look of the healer, one of those who have a replica of a group that is being formed loses its
+    disk, if no other is lost."""
     leap_at: int | None = None
     """The instant (not a mean) at which all wall clocks go on by LEAP at once, as after a long sleep."""
 
@@ -122,4 +125,5 @@ def draw(chance: Random) -> Rates:
         strikes=chance.choice((0.0, 0.0, 0.2, 0.6)),
         leap_at=sometimes(0.15, 3, 6),
         rot_late=chance.choice((0.0, 0.0, 0.5)) if rots else 0.0,
+        lost_forming=0.0 if rots else chance.choice((0.0, 0.5)),
     )

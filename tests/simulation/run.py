@@ -134,7 +134,7 @@ class Simulation:
         self.clients = [
             Client(f"client-{number}", world, plan.rates, self.court, self.nodes) for number in range(CLIENTS)
         ]
-        world.states = States(self.nodes, self.court).now
+        world.states = States(self.nodes, self.court, self.wholeness).now
         self.workload = Workload(world, self.court, self.clients, plan.load, layout)
         self.faults = FaultSchedule(world, plan.rates, list(self.nodes), network, self.wholeness.safe)
         if plan.rates.honest_clocks:
@@ -143,6 +143,7 @@ class Simulation:
         for node in self.nodes:
             node.died = self.faults.died
         roads.strike = self.faults.strike
+        roads.strike_forming = self.faults.strike_forming
 
     def run(self) -> None:
         """Raises Violation, or whatever a node raised."""

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from broker.raft.types import Role
 from tests.simulation.court import Court
 from tests.simulation.node import SimulatedNode
+from tests.simulation.wholeness import Wholeness
 
 
 class States:
     """Names begin with a tilde, so that they stand together."""
 
-    def __init__(self, nodes: list[SimulatedNode], court: Court) -> None:
+    def __init__(self, nodes: list[SimulatedNode], court: Court, wholeness: Wholeness) -> None:
         self._nodes = nodes
         self._court = court
+        self._wholeness = wholeness
 
     def now(self) -> Iterator[str]:
         rafts = [replica.raft for node in self._nodes if node.core for replica in node.core.replicas.values()]
@@ -31,5 +33,7 @@ class States:
             yield "~ leader hands over"
         if any(model.outbox for model in self._court.judge.models):
             yield "~ parcel between groups"
+        if self._wholeness.forming:
+            yield "~ group forms"
         if any(not node.up for node in self._nodes):
             yield "~ node down"

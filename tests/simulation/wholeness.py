@@ -22,6 +22,11 @@ class Wholeness:
         formed = [group for group in topology.groups if not group.forming]
         return not any(group.change is not None or self._lacks(group.id) for group in formed)
 
+    @property
+    def forming(self) -> bool:
+        topology = self._topology()
+        return topology is not None and any(group.forming for group in topology.groups)
+
     def missing(self) -> str:
         """What keeps the cluster from being whole, in words; empty when nothing does."""
         topology = self._topology()
