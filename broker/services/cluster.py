@@ -14,7 +14,7 @@ from broker.base.ids import GroupId, NodeId
 from broker.base.instants import SECOND, Millis
 from broker.base.limits import LIST_PAGE
 from broker.base.trouble import Trouble
-from broker.domain.directory.commands import Group, Node, TopologyAnswer
+from broker.domain.directory.commands import Group, Node
 from broker.domain.directory.healing import replica_counts
 from broker.replication.groups import Groups, GroupStatus
 from broker.services.directory import Directory
@@ -109,16 +109,17 @@ class ClusterService:
         asking = asyncio.gather(*(self.report_of(node.id) for node in nodes))
         resources, reports = await asyncio.gather(counting, asking)
         found = tuple(NodeStatus(node, report) for node, report in zip(nodes, reports, strict=True))
-        views = _best_views(found, self._topology.retired)
+        known = self._topology.answer
+        views = _best_views(found, known.retired)
         return ClusterStatus(
             cluster=self._topology.cluster,
             answered_by=self._groups.me,
             nodes=found,
             groups=views,
             resources=resources,
-            replicas=replica_counts(TopologyAnswer(nodes, self._topology.groups)),
+            replicas=replica_counts(known),
             missing=_missing(found, views),
-            changes={group.id: _in_words(group) for group in self._topology.groups if group.change or group.forming},
+            changes={group.id: _in_words(group) for group in known.groups if group.change or group.forming},
         )
 
     async def _count_resources(self, deadline: Millis) -> dict[GroupId, int]:

@@ -98,7 +98,7 @@ class Courier:
     def _serve_all(self) -> None:
         if self._scope is None:
             return
-        for group in self._locator.topology.data_groups:
+        for group in self._locator.topology.answer.data_groups:
             if group not in self._carried:
                 self._count(group)
                 self._scope.start(self._serve(group, self._scope), name=f"courier of group {group}")

@@ -174,7 +174,7 @@ class Lifecycle:
         """A FIFO queue of high throughput is spread from the beginning: its stripes are fixed."""
         if not is_fifo(name) or attributes.throughput_limit != PER_MESSAGE_GROUP:
             return 1
-        return max(1, min(DEFAULT_FIFO_STRIPES, len(self._locator.topology.data_groups)))
+        return max(1, min(DEFAULT_FIFO_STRIPES, len(self._locator.topology.answer.data_groups)))
 
     async def _must_be_beside(self, resource: Resource, beside: str, deadline: Millis) -> None:
         other = await self._directory.find(KIND, beside, deadline)

@@ -177,7 +177,7 @@ class MoveTasks:
         """
         await self._find(name, deadline)
         found: set[str] = set()
-        for group in self._locator.topology.data_groups:
+        for group in (await self._directory.topology(deadline)).data_groups:
             names = await self._locator.on_leader(group, self._naming, SourcesOf(name), deadline)
             found.update(names)
         return sorted(found)

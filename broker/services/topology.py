@@ -20,8 +20,7 @@ class Topology:
         self.cluster = cluster
         self._nodes = {node.id: node for node in nodes}
         self._groups = {group.id: group for group in groups}
-        self.retired: tuple[GroupId, ...] = ()
-        """Groups that were given up, of which a node may still have a replica."""
+        self._retired: tuple[GroupId, ...] = ()
         self.listeners: list[Callable[[TopologyAnswer], None]] = []
         """Told what was learned, if it is news."""
 
@@ -34,9 +33,9 @@ class Topology:
         return tuple(self._groups[group] for group in sorted(self._groups))
 
     @property
-    def data_groups(self) -> list[GroupId]:
-        """Those that may hold something: not those that are being formed."""
-        return [group.id for group in self.groups if group.id != DIRECTORY_GROUP and not group.forming]
+    def answer(self) -> TopologyAnswer:
+        """All of it, as the directory would say it."""
+        return TopologyAnswer(self.nodes, self.groups, self._retired)
 
     def node(self, node: NodeId) -> Node:
         """Raises NodeNotFound."""
@@ -57,10 +56,10 @@ class Topology:
 
     def learn(self, answer: TopologyAnswer) -> None:
         """What the directory says takes the place of what was known, once it says anything."""
-        if not answer.nodes or answer == TopologyAnswer(self.nodes, self.groups, self.retired):
+        if not answer.nodes or answer == self.answer:
             return
         self._nodes = {node.id: node for node in answer.nodes}
         self._groups = {group.id: group for group in answer.groups}
-        self.retired = answer.retired
+        self._retired = answer.retired
         for listener in self.listeners:
             listener(answer)

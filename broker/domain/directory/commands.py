@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from broker.base.errors import Refusal
-from broker.base.ids import GroupId, NodeId, Zone
+from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
 from broker.base.instants import WallMillis
 
 ACTIVE_DUTY, DRAINING, LEAVING = "active", "draining", "leaving"
@@ -365,3 +365,8 @@ class TopologyAnswer(msgspec.Struct, frozen=True, array_like=True):
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]
     retired: tuple[GroupId, ...] = ()
+
+    @property
+    def data_groups(self) -> list[GroupId]:
+        """Those that take resources, ascending: not those that are being formed."""
+        return [group.id for group in self.groups if group.id != DIRECTORY_GROUP and not group.forming]

@@ -244,7 +244,7 @@ class DirectoryMachine:
 
     def _by_load(self) -> list[GroupId]:
         """The data groups, those with the fewest resources first."""
-        return sorted(self._members.data_groups, key=lambda group: (self._resources.count_in(group), group))
+        return sorted(self._members.topology.data_groups, key=lambda group: (self._resources.count_in(group), group))
 
     def _restriped(self, before: Resource, after: Resource) -> Resource:
         """Put it, as a new version if what callers go by has changed."""

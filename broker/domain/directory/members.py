@@ -29,11 +29,6 @@ class Members:
         self.topology = TopologyAnswer((), ())
         self._refresh()
 
-    @property
-    def data_groups(self) -> list[GroupId]:
-        """Those that take resources."""
-        return [group.id for group in self._groups.values() if group.id != DIRECTORY_GROUP and not group.forming]
-
     def bootstrap(self, command: commands.Bootstrap, _: WallMillis) -> commands.Done:
         if not self._nodes and not self._groups:
             self._nodes = {node.id: node for node in command.nodes}

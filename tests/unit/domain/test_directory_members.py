@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from broker.base.ids import GroupId, NodeId, Zone
 from broker.base.instants import WallMillis
 from broker.domain.directory import commands
 from broker.domain.directory.commands import Change, Done, Group, Node
+from broker.domain.directory.machine import DirectoryMachine
 from tests.unit.domain.test_directory_machine import DirectoryLog, node, refusal_of
 
 A, B, C, D = (NodeId(name) for name in ("a-0", "b-0", "c-0", "d-0"))
@@ -183,3 +186,69 @@ def test_a_new_node_gets_leaderships_with_its_replicas() -> None:
 
     # then the new node and the others share
     assert sorted(each.preferred_leader for each in log.ask(commands.Topology()).groups) == [A, NodeId("b-1"), C]
+
+
+def test_a_group_that_is_being_formed_is_retired_and_another_one_takes_its_place() -> None:
+    # given a group that is being formed
+    log = DirectoryLog()
+    log.apply(commands.AddGroups(1))
+    assert group(log, 3).alone
+    assert begin(log, None, C, 3) == Done()
+    assert not group(log, 3).alone
+
+    # when it is given up, once and again
+    assert log.apply(commands.RetireGroup(GroupId(3), C)) == Done()
+    assert log.apply(commands.RetireGroup(GroupId(3), B)) == Done()
+
+    # then one other is founded in its place, and what was said of the first comes too late
+    topology = log.ask(commands.Topology())
+    assert (topology.groups[-1], topology.retired) == (Group(GroupId(4), (C,), C, forming=True, alone=True), (3,))
+    assert refusal_of(log.apply(commands.GroupFormed(GroupId(3)))) == "InvalidArgument"
+    assert refusal_of(log.apply(commands.EndChange(GroupId(3), (A, B)))) == "InvalidArgument"
+    assert refusal_of(begin(log, None, C, 3)) == "InvalidArgument"
+
+    # and no group gets its number, not even after a restart when it was the last
+    log.apply(commands.RetireGroup(GroupId(4), A))
+    log.apply(commands.RetireGroup(GroupId(5), A))
+    other = DirectoryLog(bootstrapped=False)
+    other.machine.load(log.machine.dump())
+    other.apply(commands.AddGroups(1))
+    assert [each.id for each in other.ask(commands.Topology()).groups] == [0, 1, 2, 6, 7]
+    assert other.ask(commands.Topology()).retired == (3, 4, 5)
+
+
+def test_a_group_that_may_hold_something_is_never_retired() -> None:
+    # given a group that was formed meanwhile, and some that always were
+    log = DirectoryLog()
+    log.apply(commands.AddGroups(1))
+    log.apply(commands.GroupFormed(GroupId(3)))
+    assert not group(log, 3).alone
+
+    # then none of them is given up, nor one that never was, nor for a founder that founds nothing
+    for number in (0, 1, 3):
+        assert refusal_of(log.apply(commands.RetireGroup(GroupId(number), A))) == "Conflict"
+    assert refusal_of(log.apply(commands.RetireGroup(GroupId(9), A))) == "InvalidArgument"
+    log.apply(commands.AddGroups(1))
+    log.apply(commands.SetDuty(A, "draining"))
+    assert refusal_of(log.apply(commands.RetireGroup(GroupId(4), A))) == "InvalidArgument"
+    assert refusal_of(log.apply(commands.RetireGroup(GroupId(4), D))) == "NodeNotFound"
+    assert log.ask(commands.Topology()).retired == ()
+
+
+def test_without_a_node_that_takes_replicas_no_group_is_added() -> None:
+    """Every replica of the directory ended with an exception, and again after each restart."""
+    log = DirectoryLog()
+    for each in (A, B, C):
+        log.apply(commands.SetDuty(each, "draining"))
+    assert refusal_of(log.apply(commands.AddGroups(1))) == "InvalidArgument"
+
+
+def test_a_dump_of_the_version_without_retired_groups_loads() -> None:
+    nodes = [["a-0", "a", "a:1", "a:2", "", "active", None]]
+    groups = [[0, ["a-0"], "a-0", None, False], [1, ["a-0"], "a-0", None, True]]
+    machine = DirectoryMachine()
+    machine.load([msgspec.msgpack.encode([3, 8, nodes, groups, 0, 5])])
+
+    found = machine.query(commands.Topology(), WallMillis(2000))
+    assert found.groups == (Group(GroupId(0), (A,), A), Group(GroupId(1), (A,), A, forming=True))
+    assert found.retired == ()

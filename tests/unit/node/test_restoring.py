@@ -14,7 +14,7 @@ from broker.base.ids import GroupId, Index, NodeId, QueueId
 from broker.base.instants import Instant, Millis, WallMillis
 from broker.cli.fetching import Fetching, Watcher
 from broker.client.backup import CapturedCluster, CapturedGroup, CapturedPart
-from broker.domain.directory.commands import ListResources, Topology
+from broker.domain.directory.commands import ListResources, RetireGroup, Topology
 from broker.domain.identity.commands import FindAccessKey, ListAccessKeys
 from broker.domain.queues.commands import CreateQueue, Send
 from broker.domain.queues.model import STATES, Message, QueueAttributes
@@ -204,6 +204,35 @@ async def test_a_queue_that_the_directory_does_not_know_is_left_out(tmp_path: Pa
         for queue, _ in replicas[group].machine.query("queues", AllQueues(), WallMillis(0))
     ]
     assert found == ["orders"]
+
+
+async def test_groups_keep_their_numbers_though_one_between_them_was_given_up(tmp_path: Path) -> None:
+    # given a cluster that gave group 4 up while it was being formed, and formed group 5 in its place
+    cluster = FakeCluster(groups=GROUPS)
+    services = (await started(cluster))["a-0"]
+    await services.membership.add_groups(1, soon(cluster))
+    cluster.apply_command(GroupId(0), "directory", RetireGroup(GroupId(4), NodeId("a-0")))
+    while await services.healer.look():
+        cluster.clock.advance(1_000)
+    await services.controller.round()
+    await services.queues.create("orders", AttributeChanges(stripes=4), soon(cluster))
+    assert await services.queues.send("orders", pack_bodies(BODIES), soon(cluster))
+    await fetched(ByCalls(services.backup, cluster), tmp_path / "backup")
+    # when it is restored
+    check(tmp_path / "backup")
+    settings = founders(tmp_path, groups=GROUPS + 1)
+    done = [restore(tmp_path / "backup", each) for each in settings]
+    # then the new cluster has the same groups, where the directory says that the queue is
+    assert {each.groups for each in done} == {tuple(map(GroupId, (0, 1, 2, 3, 5)))}
+    replicas = Opened(settings[0]).replicas
+    known = replicas[GroupId(0)].machine.query("directory", Topology(), WallMillis(0))
+    assert [group.id for group in known.groups] == [0, 1, 2, 3, 5]
+    [queue] = replicas[GroupId(0)].machine.query("directory", ListResources("queue"), WallMillis(0)).resources
+    assert set(queue.groups) == {1, 2, 3, 5}
+    for group in queue.groups:
+        assert [each.name for each, _ in replicas[group].machine.query("queues", AllQueues(), WallMillis(0))] == [
+            "orders"
+        ]
 
 
 async def test_another_number_of_groups_is_refused(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ import pytest
 
 from broker.base.errors import Conflict, InvalidArgument, NodeNotFound
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
-from broker.domain.directory.commands import BeginChange, Change, Node, SetDuty
+from broker.domain.directory.commands import BeginChange, Change, Group, Node, SetDuty
+from broker.services.administering import AttributeChanges
 from broker.services.assembly import Services
 from broker.services.orders import DropOrder, OpenOrder
 from tests.unit.services.fake_groups import FakeCluster
 from tests.unit.services.running import services_of, soon, started
 
 A, B, C, A1 = (NodeId(name) for name in ("a-0", "b-0", "c-0", "a-1"))
+THREE = GroupId(3)
 NEW = Node(A1, Zone("a"), "a-1:4101", "a-1:4001", "a-1:4201")
 
 
@@ -230,3 +232,95 @@ async def test_what_cannot_heal_by_itself_is_said_in_words() -> None:
     cluster.elect(2, "c-0")
     await nodes["a-0"].healer.look()
     assert nodes["a-0"].cluster._report().trouble == ()
+
+
+async def losing_what_forms() -> tuple[FakeCluster, dict[str, Services]]:
+    """Group 3 has its first two replicas, on a-1 and b-0; that of b-0 is lost, and a-1 is away."""
+    cluster, nodes = await three_and_one()
+    await nodes["b-0"].membership.add_groups(1, soon(cluster))
+    while cluster.voters.get(THREE) != (A1, B):
+        await nodes["a-0"].healer.look()
+    cluster.replicas.discard((THREE, B))
+    cluster.elect(3, None)
+    cluster.down.add(A1)
+    return cluster, nodes
+
+
+async def looks(services: Services, cluster: FakeCluster, seconds: int) -> None:
+    """So many, one a second."""
+    for _ in range(seconds):
+        cluster.clock.advance(1_000)
+        await services.healer.look()
+
+
+async def test_a_group_that_cannot_be_formed_is_given_up_and_another_one_takes_its_place() -> None:
+    cluster, nodes = await losing_what_forms()
+    away = nodes.pop("a-1")
+
+    # when it has had no leader for a while, and not before
+    await looks(nodes["a-0"], cluster, 14)
+    assert [group.id for group in await groups_of(nodes, cluster)] == [0, 1, 2, 3]
+    await looks(nodes["a-0"], cluster, 3)
+    assert [group.id for group in await groups_of(nodes, cluster)] == [0, 1, 2, 4]
+
+    # then another one is formed of those that are there, and nothing is wrong any more
+    await heal(nodes)
+    assert cluster.voters[GroupId(4)] == (A, B, C)
+    assert [group.forming for group in await groups_of(nodes, cluster)] == [False] * 4
+    assert nodes["a-0"].cluster._report().trouble == ()
+
+    # when who was away comes back, then it is told to drop what it has of the first, which is not shown meanwhile
+    cluster.down.clear()
+    await nodes["a-0"].controller.round()
+    assert (THREE, A1) in cluster.replicas
+    assert [view.group for view in (await nodes["a-0"].cluster.status()).groups] == [0, 1, 2, 4]
+    await heal({**nodes, "a-1": away})
+    assert held(cluster, A1) == []
+
+
+async def test_a_replica_of_a_group_that_the_directory_never_heard_of_stays() -> None:
+    """A directory that knows less than there is must not delete what it does not know."""
+    cluster, nodes = await losing_what_forms()
+    nodes.pop("a-1")
+    await looks(nodes["a-0"], cluster, 17)
+    await heal(nodes)
+    cluster.replicas.add((GroupId(9), B))
+    cluster.machines[GroupId(9)] = cluster.machines[THREE]
+    cluster.voters[GroupId(9)], cluster.learners[GroupId(9)], cluster.leaders[GroupId(9)] = (B,), (), None
+    orders = nodes["a-0"].healer._orders
+
+    await heal(nodes)
+    with pytest.raises(Conflict, match="b-0 keeps its replica of group 9"):
+        await orders.order(B, DropOrder(GroupId(9)), soon(cluster))
+    assert held(cluster, B) == [0, 1, 2, 4, 9]
+
+    # and an order to found or follow a group that was given up meanwhile comes too late
+    for voters in ((B,), (A1,)):
+        with pytest.raises(Conflict, match="b-0 is not to have a replica of group 3 now"):
+            await orders.order(B, OpenOrder(THREE, voters), soon(cluster))
+
+
+async def test_a_founder_that_has_lost_its_replica_does_not_found_the_group_again_once_another_may_have_one() -> None:
+    # given an order to found group 3 that was on its way for long, and a second replica meanwhile
+    cluster, nodes = await losing_what_forms()
+    cluster.down.clear()
+    cluster.replicas.discard((THREE, A1))
+    assert [group.replicas for group in await groups_of(nodes, cluster)][3] == (A1,)
+    # then it is refused, although the directory does not know yet that there is another voter
+    with pytest.raises(Conflict, match="a-1 is not to have a replica of group 3 now"):
+        await nodes["a-0"].healer._orders.order(A1, OpenOrder(THREE, (A1,)), soon(cluster))
+    # and the group is given up at once: it cannot go on
+    await nodes["a-0"].healer.look()
+    assert [group.id for group in await groups_of(nodes, cluster)] == [0, 1, 2, 4]
+
+
+async def test_while_a_group_is_being_formed_without_a_leader_other_calls_do_not_wait_for_it() -> None:
+    cluster, nodes = await losing_what_forms()
+    queues = nodes["c-0"].queues
+    await queues.create("dead", AttributeChanges(), soon(cluster))
+    assert await queues.dead_letter_sources("dead", soon(cluster)) == []
+
+
+async def groups_of(nodes: dict[str, Services], cluster: FakeCluster) -> tuple[Group, ...]:
+    topology = await nodes["c-0"].membership._directory.topology(soon(cluster))
+    return topology.groups
