@@ -7,6 +7,7 @@ import pytest
 from broker.base.errors import Conflict, InvalidArgument, NodeNotFound
 from broker.base.ids import DIRECTORY_GROUP, GroupId, NodeId, Zone
 from broker.domain.directory.commands import BeginChange, Change, Group, Node, SetDuty
+from broker.domain.queues.model import PER_MESSAGE_GROUP
 from broker.services.administering import AttributeChanges
 from broker.services.assembly import Services
 from broker.services.orders import DropOrder, OpenOrder
@@ -15,6 +16,7 @@ from tests.unit.services.running import services_of, soon, started
 
 A, B, C, A1 = (NodeId(name) for name in ("a-0", "b-0", "c-0", "a-1"))
 THREE = GroupId(3)
+FAST = AttributeChanges(deduplication_scope=PER_MESSAGE_GROUP, throughput_limit=PER_MESSAGE_GROUP)
 NEW = Node(A1, Zone("a"), "a-1:4101", "a-1:4001", "a-1:4201")
 
 
@@ -319,6 +321,11 @@ async def test_while_a_group_is_being_formed_without_a_leader_other_calls_do_not
     queues = nodes["c-0"].queues
     await queues.create("dead", AttributeChanges(), soon(cluster))
     assert await queues.dead_letter_sources("dead", soon(cluster)) == []
+
+    # and a queue that is spread from the beginning is spread over those that are formed
+    await nodes["c-0"].controller.round()
+    await queues.create("fast.fifo", FAST, soon(cluster))
+    assert (await queues.describe("fast.fifo", soon(cluster))).queue.attributes.stripes == 2
 
 
 async def groups_of(nodes: dict[str, Services], cluster: FakeCluster) -> tuple[Group, ...]:
