@@ -51,6 +51,22 @@ def test_leases_hold_while_wall_clocks_jump():
         assert not outcome.checker, told(outcome)
 
 
+def test_a_group_is_formed_whatever_its_nodes_lose_meanwhile():
+    def adjust(plan: Plan) -> Plan:
+        return msgspec.structs.replace(
+            plan,
+            rates=msgspec.structs.replace(plan.rates, rot_every=None, lost_forming=0.5),
+            load=msgspec.structs.replace(plan.load, growing=True),
+        )
+
+    counts: Counter[str] = Counter()
+    for seed in range(12):
+        outcome = run_seed(seed, DURATION, adjust=adjust)
+        assert not outcome.checker, told(outcome)
+        counts.update(outcome.counts)
+    assert counts["healing: step Retire"]
+
+
 def test_the_seeds_reach_what_they_are_meant_to_reach():
     counts: Counter[str] = Counter()
     for seed in range(1_000, 1_100):
