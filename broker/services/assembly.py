@@ -87,7 +87,7 @@ def assemble(
     admission = Admission(settings.admission, registry)
     contents = Contents(groups, settings.cache_size)
     queues = QueueService(groups, locator, directory, request_ids, admission, contents, DwellTimes(registry), scope)
-    shared_calls.tell(registry, queues.batchings)
+    shared_calls.tell(registry, queues.shared.batchings)
     controller = Controller(
         groups=groups,
         directory=directory,

@@ -137,6 +137,10 @@ class Gathering:
 
         return await self._routing.under(request, call)
 
+    async def own_wait(self, name: str, deadline: Millis) -> Millis:
+        """How long a receive waits that does not say how long. Raises InvalidName, QueueNotFound."""
+        return await self._routing.on_queue(name, self._asking, OwnWaitRequest, deadline)
+
     async def wait(self, name: str, wait: Millis, deadline: Millis) -> bool:
         """Whether something became visible within ``wait`` ms. Takes nothing, and so may be cancelled.
 

@@ -8,11 +8,9 @@ on another node, and takes effect once. This room must not know who calls: proto
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
-from broker.aio.companions import Companions
 from broker.aio.tasks import TaskScope
 from broker.base.errors import InvalidArgument
 from broker.base.ids import QueueId
@@ -36,7 +34,6 @@ from broker.services.administering import (
     Description,
 )
 from broker.services.admission import Admission
-from broker.services.batching import Batching
 from broker.services.browsing import BrowseAnswer, BrowseRequest, Browsing, CensusAnswer
 from broker.services.contents import Contents
 from broker.services.defining import Defining
@@ -56,7 +53,7 @@ from broker.services.routing import Routing
 from broker.services.scheduling import Scheduling
 from broker.services.sent import Part, SendResult, sent
 from broker.services.settlements import Settlements
-from broker.services.shared_calls import SharedDeletes, SharedReceives, SharedSends
+from broker.services.shared_calls import SharedCalls
 from broker.services.spreading import Spreading
 from broker.services.striping import Turns, summed
 from broker.services.targets import Targets
@@ -102,15 +99,8 @@ class QueueService:
         self._spreading = Spreading(groups, self._routing, turns)
         self._gathering = Gathering(groups, self._routing, turns, Receiving(groups, contents, dwell_times))
         self._settlements = Settlements(groups, self._routing)
-        companions = Companions(self.clock.monotonic)
-        self._sends = SharedSends(self._send_all, scope, companions)
-        self._receives = SharedReceives(self._receive_all, self._make_visible, self.clock.monotonic, scope, companions)
-        self._deletes = SharedDeletes(self._delete_all, scope, companions)
-
-    @property
-    def batchings(self) -> list[Batching[Any, Any]]:
-        """Where calls of several callers become one."""
-        return [self._sends.batching, self._receives.batching, self._deletes.batching]
+        together = (self._send_all, self._receive_all, self._delete_all, self._make_visible)
+        self.shared = SharedCalls(*together, self.clock.monotonic, scope)
 
     # --- queues as a whole
 
@@ -208,7 +198,7 @@ class QueueService:
         stored = False
         try:
             if request is None:
-                parts = await self._sends.send(name, outgoing, deadline)
+                parts = await self.shared.sends.send(name, outgoing, deadline)
             else:
                 parts = await self._spreading.send(name, outgoing, deadline, request)
             stored = True
@@ -247,7 +237,7 @@ class QueueService:
         self._admission.enter_receive(waits=longest > 0)
         try:
             if request is None and longest == 0 and not is_fifo(name):
-                messages = await self._receives.receive(name, max_messages, deadline, visibility_timeout)
+                messages = await self.shared.receives.receive(name, max_messages, deadline, visibility_timeout)
                 return ReceiveAnswer(messages, True)
             return await self._gathering.receive(name, make, deadline, request)
         finally:
@@ -288,6 +278,10 @@ class QueueService:
         """How old the messages are, and whose. Raises InvalidName, QueueNotFound."""
         return await self._routing.admitted(0, self._browsing.census(name, deadline))
 
+    async def receive_wait(self, name: str, deadline: Millis) -> Millis:
+        """How long a receive waits that does not say how long. Raises InvalidName, QueueNotFound."""
+        return await self._gathering.own_wait(name, deadline)
+
     async def wait_for_messages(self, name: str, wait: Millis, deadline: Millis) -> bool:
         """Whether something became visible within ``wait`` ms. Takes nothing, and so may be cancelled.
 
@@ -318,7 +312,7 @@ class QueueService:
     ) -> Failures:
         """The entries that failed. Raises BatchEmpty, BatchTooLarge, InvalidName, QueueNotFound."""
         if request is None:
-            call = self._deletes.delete(name, receipt_handles, deadline)
+            call = self.shared.deletes.delete(name, receipt_handles, deadline)
         else:
             call = self._settlements.delete(name, receipt_handles, deadline, request)
         return await self._routing.admitted(0, call)

@@ -155,6 +155,28 @@ class SharedDeletes:
             start = end
 
 
+class SharedCalls:
+    """All that travels together; whatever it is, its callers wait for one another."""
+
+    def __init__(
+        self,
+        send: SendTogether,
+        receive: ReceiveTogether,
+        delete: DeleteTogether,
+        give_back: GiveBack,
+        monotonic: Callable[[], Millis],
+        scope: TaskScope,
+    ) -> None:
+        companions = Companions(monotonic)
+        self.sends = SharedSends(send, scope, companions)
+        self.receives = SharedReceives(receive, give_back, monotonic, scope, companions)
+        self.deletes = SharedDeletes(delete, scope, companions)
+
+    @property
+    def batchings(self) -> list[Batching[Any, Any]]:
+        return [self.sends.batching, self.receives.batching, self.deletes.batching]
+
+
 def tell(registry: Registry, batchings: Sequence[Batching[Any, Any]]) -> None:
     """How many calls travelled, and in how many batches."""
 

@@ -118,7 +118,7 @@ class ReceivingMessages:
         queues, clock = self._queues, self._queues.clock
         began = clock.monotonic()
         if wait is None:
-            wait = (await queues.describe(queue.stored, context.deadline)).queue.attributes.receive_wait
+            wait = await queues.receive_wait(queue.stored, context.deadline)
         messages: list[Received] = []
         while not messages:
             remaining = Millis(began + wait - clock.monotonic())
