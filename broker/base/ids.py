@@ -43,7 +43,10 @@ class MessageId(msgspec.Struct, frozen=True, array_like=True, order=True):
 
     def texts(self, count: int) -> list[str]:
         """This id and those of the slots after it, ``count`` together, written out."""
-        shared = str(self)[:-_SLOT_DIGITS]
+        own = str(self)
+        if count == 1:
+            return [own]
+        shared = own[:-_SLOT_DIGITS]
         return [f"{shared}{slot:0{_SLOT_DIGITS}x}" for slot in range(self.slot, self.slot + count)]
 
     def to_bytes(self) -> bytes:
