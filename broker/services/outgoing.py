@@ -53,6 +53,11 @@ class Packed(msgspec.Struct, frozen=True, array_like=True):
     lifetimes: list[int] | None = None
 
     @property
+    def special(self) -> bool:
+        """Some message has more than its body and attributes."""
+        return (self.delays or self.groups or self.deduplication or self.due or self.lifetimes) is not None
+
+    @property
     def ordinary(self) -> bool:
         """Nothing but bodies, delays and message groups: any standard queue takes it, if it is not too long."""
         return self.deduplication is None and self.due is None and self.lifetimes is None
@@ -122,9 +127,13 @@ def joined(parts: Sequence[Packed]) -> Packed:
     """One batch of the messages of all, in order, as they are encoded."""
     if len(parts) == 1:
         return parts[0]
-    sizes = [size for part in parts for size in part.sizes]
+    sizes: list[int] = []
+    for part in parts:
+        sizes += part.sizes
     elements = [memoryview(part.messages)[_head_length(len(part.sizes)) :] for part in parts]
     messages = msgspec.Raw(b"".join([_array_head(len(sizes)), *elements]))
+    if not any([part.special for part in parts]):  # the ordinary case pays for nothing else
+        return Packed(sizes, None, messages)
     return Packed(
         sizes,
         _joined([(part.delays, len(part.sizes)) for part in parts], None),

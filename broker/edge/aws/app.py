@@ -76,7 +76,8 @@ class App:
         route: Route | None = None
         outcome = OK
         try:
-            chunks.take_apart(request)
+            if chunks.CONTENT_HASH in request.headers:
+                chunks.take_apart(request)
             fields = self._fields(request)
             credential = None if TARGET in request.headers else self._credentials.of(request, fields)
             route = self._router.find(request, fields, credential)
@@ -99,6 +100,8 @@ class App:
 
     def _fields(self, request: Request) -> form.Fields:
         """Of the URL, and of the form that the query protocol sends. Raises AwsError."""
+        if not request.query and TARGET in request.headers:
+            return {}
         fields = form.decode(request.query)
         if request.body and self._router.sends_form(request):
             fields.update(form.decode(request.body))

@@ -195,7 +195,8 @@ class Http1(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         while data:
             try:
-                data = self._feed_unparsed(data)
+                if self._unparsed:
+                    data = self._feed_unparsed(data)
                 self._parser.feed_data(data)
                 break
             except httptools.HttpParserUpgrade as upgrade:
@@ -208,8 +209,6 @@ class Http1(asyncio.Protocol):
 
     def _feed_unparsed(self, data: bytes) -> bytes:
         """What is left of it for the parser."""
-        if not self._unparsed:
-            return data
         piece = data[: self._unparsed]
         self.on_body(piece)
         self._unparsed -= len(piece)

@@ -29,14 +29,11 @@ class QueueName(msgspec.Struct, frozen=True):
     region: str
     name: str
     stored: str
+    fifo: bool
 
     @property
     def arn(self) -> str:
         return f"arn:aws:sqs:{self.region}:{self.account}:{self.name}"
-
-    @property
-    def fifo(self) -> bool:
-        return self.name.endswith(FIFO_SUFFIX)
 
     def url(self, base_url: str) -> str:
         return f"{base_url}/{self.account}/{self.name}"
@@ -58,7 +55,7 @@ class Names:
         prefix = self.prefix(account, region)
         if name.startswith(NAMESPACE):  # nobody reaches another namespace by a name: no queue is called so
             prefix += NAMESPACE
-        return QueueName(account, region, name, prefix + name)
+        return _named(account, region, name, prefix + name)
 
     def own(self, caller: Caller, name: str) -> QueueName:
         return self.of(caller.account, caller.region, name)
@@ -71,9 +68,9 @@ class Names:
 
     def of_stored(self, stored: str) -> QueueName:
         if not stored.startswith(NAMESPACE):
-            return QueueName(self._account, self._region, stored, stored)
+            return _named(self._account, self._region, stored, stored)
         _, account, region, name = stored.split(NAMESPACE, 3)
-        return QueueName(account, region, name, stored)
+        return _named(account, region, name, stored)
 
     def of_url(self, url: str, caller: Caller) -> QueueName:
         """A URL that names no region means the caller's. Raises AwsError."""
@@ -97,3 +94,7 @@ class Names:
         host = _HOST.match(match["host"] or "")
         region = match["region"] or (host and (host["after"] or host["before"])) or caller.region
         return self.of(match["account"], region, match["name"])
+
+
+def _named(account: str, region: str, name: str, stored: str) -> QueueName:
+    return QueueName(account, region, name, stored, name.endswith(FIFO_SUFFIX))

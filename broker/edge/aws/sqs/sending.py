@@ -47,7 +47,8 @@ class Sending:
     async def send(self, context: Context, given: dict[str, Any]) -> dict[str, Any]:
         queue = self._names.of_url(given["QueueUrl"], context.caller)
         message = _read(given, queue)
-        _must_have_group(message, queue)
+        if queue.fifo and not message.group:
+            raise missing_parameter("MessageGroupId")
         result = await self._queues.send(queue.stored, _packed([message], [given], queue), context.deadline)
         if result.refused:
             raise await self._told(result.refused[0][1], context, queue)
@@ -143,9 +144,12 @@ def _read(given: dict[str, Any], queue: QueueName) -> OutgoingMessage:
 
 
 def _packed(messages: Sequence[OutgoingMessage], given: Sequence[dict[str, Any]], queue: QueueName) -> Outgoing:
-    if not queue.fifo and all(each.keys() <= _PLAIN for each in given):
-        return pack_bodies([each.message.body for each in messages])
-    return pack(messages)
+    if queue.fifo:
+        return pack(messages)
+    for each in given:
+        if not each.keys() <= _PLAIN:
+            return pack(messages)
+    return pack_bodies([each.message.body for each in messages])
 
 
 def _identifier(given: dict[str, Any], name: str) -> str:
@@ -157,11 +161,6 @@ def _identifier(given: dict[str, Any], name: str) -> str:
             value, name, f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length."
         )
     return value
-
-
-def _must_have_group(message: OutgoingMessage, queue: QueueName) -> None:
-    if queue.fifo and not message.group:
-        raise missing_parameter("MessageGroupId")
 
 
 def _sent(message: Message, identity: str, sequence_number: int) -> dict[str, Any]:
