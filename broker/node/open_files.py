@@ -33,13 +33,13 @@ def raise_limit() -> int:
 
 def client_connections(wanted: int, limit: int) -> int:
     """How many clients may connect under a limit of open files; says so when that is fewer than wanted."""
-    possible = max(limit - RESERVED, limit // 2) * 4 // 5  # they are not dealt out to the servers quite evenly
+    possible = max(limit - RESERVED, limit // 2)
     if possible >= wanted:
         return wanted
     _log.warning(
         "fewer clients can connect than the node is made for: raise the limit of open files (ulimit -n)",
         limit=limit,
         connections=possible,
-        needed=wanted * 5 // 4 + RESERVED,
+        needed=wanted + RESERVED,
     )
     return possible

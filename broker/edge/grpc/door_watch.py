@@ -1,15 +1,13 @@
 """How long a call waits before this node begins it, measured by calling itself.
 
-While there is much to do, calls queue up inside gRPC, where nothing of ours sees them. So one door after the other is
-asked for the node's health over a socket of its own, some times a second as long as others call, and what has to wait
-says so. Once one is late several are asked together.
+While there is much to do, calls queue up before anything of ours sees them. So the node asks for its own health through
+a socket of its own, some times a second as long as others call, and what has to wait says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from itertools import cycle
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -28,8 +26,6 @@ MANY = 10
 """Calls since the last look after which it is worth another one. With fewer, every AT_EASE-th time will do: a node that
 stands still begins none, but hardly any node stands still that has so little to do."""
 AT_EASE = 4
-TOGETHER = 8
-"""Doors that are asked at once when one was late."""
 _METHOD = "/grpc.health.v1.Health/Check"
 _GIVEN_UP = Millis(5 * SECOND)
 _TURNED_AWAY = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
@@ -57,38 +53,30 @@ class DoorWatch:
         self._pause = pause
         self._gauge = gauge
 
-    async def run(self, addresses: Sequence[str]) -> None:
-        """Looks through the sockets at ``addresses`` until it is cancelled."""
-        channels = [grpc.aio.insecure_channel(address) for address in addresses]
-        try:
-            checks: list[Any] = [
-                channel.unary_unary(_METHOD, request_serializer=health_pb2.HealthCheckRequest.SerializeToString)
-                for channel in channels
-            ]
+    async def run(self, address: str) -> None:
+        """Looks through the socket at ``address`` until it is cancelled."""
+        async with grpc.aio.insecure_channel(address) as channel:
+            check: Any = channel.unary_unary(
+                _METHOD, request_serializer=health_pb2.HealthCheckRequest.SerializeToString
+            )
             seen, rounds, busy = -MANY, 0, False
-            turns = cycle(checks)
             while True:
                 await self._pause(EVERY if busy else AT_EASE_EVERY)
                 begun, rounds = self._begun(), rounds + 1
-                late = 4 * self._gauge.value > self._target
-                busy = late or begun - seen >= MANY
+                busy = 4 * self._gauge.value > self._target or begun - seen >= MANY
                 if begun != seen and (busy or rounds >= AT_EASE):
                     seen, rounds = begun, 0
-                    self._gauge.value = await self._look(
-                        [next(turns) for _ in range(min(TOGETHER, len(checks)) if late else 1)]
-                    )
-        finally:
-            for channel in channels:
-                await channel.close()
+                    self._gauge.value = await self._look(check)
 
-    async def _look(self, checks: list[Any]) -> int:
+    async def _look(self, check: Any) -> int:
+        """How long it took, in ms; told while it takes too long."""
         started = microseconds()
-        async with TaskScope("look at the doors", self._fail) as scope:
-            pending = {scope.start(_ask(check), name=f"door {number}") for number, check in enumerate(checks)}
-            while pending:
-                answered, pending = await asyncio.wait(pending, timeout=self._target / SECOND)
+        async with TaskScope("look at the door", self._fail) as scope:
+            asked = scope.start(_ask(check), name="ask at the door")
+            while not asked.done():
+                await asyncio.wait([asked], timeout=self._target / SECOND)
                 waited = Millis((microseconds() - started) // 1000)
-                if any(each.result() for each in answered):
+                if asked.done() and asked.result():
                     waited = max(waited, Millis(_TURNED_AWAY_COUNTS * self._target))
                 if waited > self._target:
                     self._late(waited)

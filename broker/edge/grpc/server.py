@@ -23,8 +23,8 @@ from broker.edge.grpc.backup import BackupCalls
 from broker.edge.grpc.calls import Calls
 from broker.edge.grpc.cluster import ClusterCalls
 from broker.edge.grpc.consume import Consume
+from broker.edge.grpc.door import Door
 from broker.edge.grpc.door_watch import DoorWatch
-from broker.edge.grpc.doors import Doors
 from broker.edge.grpc.errors import ErrorTable
 from broker.edge.grpc.gone_callers import keep_quiet
 from broker.edge.grpc.looking import LookingCalls
@@ -66,11 +66,10 @@ class ServerTls(msgspec.Struct, frozen=True):
 class GrpcSettings(msgspec.Struct, frozen=True):
     """``listen`` is host:port, port 0 for any free one. Times in milliseconds.
 
-    ``doors``: servers behind the port, each of which takes one new call in four turns of the event loop. Of each door:
-    ``calls`` are open at once, streams among them, and ``calls_not_begun`` may have arrived while the event loop was
-    busy with others. ``connections``: of all doors; beyond it the next ones are closed. ``handshake_timeout``: for TLS
+    ``calls`` are open at once, streams among them; ``calls_at_once`` may be begun in one turn of the event loop, and
+    ``calls_not_begun`` wait for that. Beyond ``connections`` the next ones are closed. ``handshake_timeout``: for TLS
     and the first frames of HTTP/2. ``header_size``: bytes of a call's headers.
-    ``watched``: sends make way when calls wait before the doors.
+    ``watched``: sends make way when calls wait before the door.
     """
 
     listen: str
@@ -78,10 +77,10 @@ class GrpcSettings(msgspec.Struct, frozen=True):
     keepalive_time: Millis = Millis(20 * SECOND)
     keepalive_timeout: Millis = Millis(10 * SECOND)
     least_client_ping_interval: Millis = Millis(5 * SECOND)
-    doors: int = 64
-    calls: int = 1_024
+    calls: int = 65_536
     calls_of_connection: int = 1_024
-    calls_not_begun: int = 256
+    calls_at_once: int = 256
+    calls_not_begun: int = 16_384
     connections: int = 20_000
     handshake_timeout: Millis = Millis(10 * SECOND)
     header_size: int = 16 * KIB
@@ -117,7 +116,7 @@ class GrpcServer:
         self._calls = Calls(queues.clock, registry, table)
         self._around = Surroundings(queues, queues.clock, table, Afterwards(scope), fail, pause)
         self._handlers = tuple(self._all_handlers())
-        self._doors = Doors(settings.doors, self._make, self._listen)
+        self._door = Door(settings.calls_at_once, self._make, self._listen)
         wait = Millis(max(1, queues.send_target // 2))  # the other half is for the way to the other zones and the disks
         waiting = registry.gauge("broker_grpc_wait_milliseconds", "How long a call waited to be begun, lately.")
         self._watch = DoorWatch(lambda: queues.calls_asked, queues.calls_wait, wait, pause, waiting, fail)
@@ -133,23 +132,23 @@ class GrpcServer:
     async def start(self) -> None:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
         keep_quiet()
-        self._port = await self._doors.open(self._settings.listen)
+        self._port = await self._door.open(self._settings.listen)
         if self._settings.watched:
-            self._watching = self._scope.start(self._watch.run(self._doors.private), name="watch the doors")
+            self._watching = self._scope.start(self._watch.run(self._door.private), name="watch the door")
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: Millis) -> None:
         """Say so, end the streams, let calls under way end within ``grace`` ms, and stop."""
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         self._streams.drain()
-        await self._doors.close(grace / SECOND)
+        await self._door.close(grace / SECOND)
         await self._around.afterwards.wait(grace)
 
     async def close(self) -> None:
         """At once; callers see their calls cancelled. May be called again, and without start."""
         if self._watching is not None:
             self._watching.cancel()
-        await self._doors.close(None)
+        await self._door.close(None)
 
     def _make(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_options(self._settings), maximum_concurrent_rpcs=self._settings.calls)
@@ -187,10 +186,8 @@ class GrpcServer:
 
 
 def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
-    # Connections are dealt out evenly, but not exactly so.
-    connections = settings.connections * 5 // (4 * settings.doors) + 1
     return [
-        ("grpc.so_reuseport", int(settings.doors > 1)),
+        ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", REQUEST_SIZE_LIMIT),
         ("grpc.max_send_message_length", REQUEST_SIZE_LIMIT),
         ("grpc.keepalive_time_ms", settings.keepalive_time),
@@ -203,7 +200,7 @@ def _options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", settings.calls_not_begun),
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.calls_not_begun),
         ("grpc.server_max_unrequested_time_in_server", _NOT_BEGUN_SECONDS),
-        ("grpc.max_allowed_incoming_connections", connections),
+        ("grpc.max_allowed_incoming_connections", settings.connections),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout),
         ("grpc.http2.settings_timeout", settings.handshake_timeout),
     ]

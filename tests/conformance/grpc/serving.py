@@ -92,7 +92,7 @@ async def serving(
         for node, services in (await started(cluster, settings)).items():
             registry = Registry()
             server = GrpcServer(
-                GrpcSettings("127.0.0.1:0", doors=4, watched=False),  # a busy machine must not refuse what is tested
+                GrpcSettings("127.0.0.1:0", watched=False),  # a busy machine must not refuse what is tested
                 services.queues,
                 services.cluster,
                 services.membership,

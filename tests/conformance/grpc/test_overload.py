@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +14,13 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from broker.base.instants import Millis
 from broker.client.errors import of_call
+from broker.edge.grpc.door import Door
 from broker.edge.grpc.door_watch import DoorWatch
-from broker.edge.grpc.doors import Doors
 from broker.pb.queues.v1 import queues_pb2 as pb
 from broker.services.admission import AdmissionSettings
 from broker.services.assembly import ServiceSettings
@@ -79,7 +81,7 @@ async def test_long_polls_do_not_keep_anybody_out() -> None:
         assert sum(map(len, await asyncio.gather(*polls))) == 3
 
 
-async def test_many_connections_are_served_whichever_door_they_come_to() -> None:
+async def test_many_connections_are_served() -> None:
     async with serving() as running:
         await running.create()
         port = running.doors["a-0"].server.port
@@ -134,39 +136,77 @@ async def test_a_request_that_is_none_is_the_callers_fault(method: str, caplog: 
         assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_calls_are_begun_many_at_a_time_however_long_the_turns_of_the_loop_are() -> None:
+# --- the door
+
+
+async def test_calls_that_came_together_are_begun_in_the_same_turn_of_the_loop() -> None:
     # given turns of the loop that take long
-    calls, turns = 300, 0
+    calls, turns, begun_in = 200, 0, []
 
     def turn() -> None:
         nonlocal turns, next_turn
         turns += 1
-        time.sleep(0.002)
+        time.sleep(0.005)
         next_turn = asyncio.get_running_loop().call_soon(turn)
 
-    def call_all(addresses: list[str]) -> None:
-        channels = [grpc.insecure_channel(address) for address in addresses]
-        answers = [
-            channels[number % len(channels)].unary_unary("/grpc.health.v1.Health/Check").future(b"", timeout=TIMEOUT)
-            for number in range(calls)
-        ]
-        for answer in answers:
-            answer.result()
-        for channel in channels:
-            channel.close()
+    class Counted(SlowHealth):
+        async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
+            begun_in.append(turns)
+            return await super().Check(request, context)
 
-    async with doors(SlowHealth(), count=8) as made:
+    def call_all(address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            for answer in [check.future(b"", timeout=TIMEOUT) for _ in range(calls)]:
+                answer.result()
+
+    async with opened_door(Counted()) as door:
         next_turn = asyncio.get_running_loop().call_soon(turn)
 
-        # when many calls come at once
-        await asyncio.to_thread(call_all, made.private)
+        # when many calls come at once, through one connection
+        await asyncio.to_thread(call_all, door.private)
         next_turn.cancel()
 
-    # then each turn brought some of them on; with one event a turn it would be several for each
+    # then a turn began many of them; grpc.aio alone would have needed four turns for each
+    assert len(begun_in) == calls
+    assert len(set(begun_in)) < calls // 4
+    # and each turn brought some of them on; with one event a turn it would be several turns for each
     assert turns < 2 * calls
 
 
-# --- the watch over the doors
+@pytest.mark.parametrize("turns", range(10))
+async def test_a_door_that_closes_while_calls_come_ends_them_all(turns: int, caplog: pytest.LogCaptureFixture) -> None:
+    codes: list[grpc.StatusCode] = []
+    called, wait = threading.Event(), threading.Event()
+
+    def call_all(address: str) -> None:
+        with grpc.insecure_channel(address) as channel:
+            check = channel.unary_unary("/grpc.health.v1.Health/Check")
+            check(b"", timeout=TIMEOUT)
+            answers = [check.future(b"", timeout=1.0) for _ in range(100)]
+            called.set()
+            codes.extend(answer.code() for answer in answers)
+
+    async with opened_door(SlowHealth()) as door:
+        calling = asyncio.ensure_future(asyncio.to_thread(call_all, door.private))
+        await until(called.is_set)
+        wait.wait(0.05)  # in the loop: meanwhile the calls come
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await door.close(TIMEOUT)
+        await calling
+    assert len(codes) == 100
+    assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_other_servers_of_the_process_are_left_as_they_are() -> None:
+    plain = cygrpc.AioServer
+    async with opened_door(SlowHealth()):
+        assert cygrpc.AioServer is plain
+
+
+# --- the watch over the door
 
 
 class SlowHealth(health_pb2_grpc.HealthServicer):
@@ -182,16 +222,16 @@ class SlowHealth(health_pb2_grpc.HealthServicer):
 
 
 @asynccontextmanager
-async def doors(health: SlowHealth, count: int = 3) -> AsyncIterator[Doors]:
+async def opened_door(health: SlowHealth) -> AsyncIterator[Door]:
     def make() -> grpc.aio.Server:
         server = grpc.aio.server()
         health_pb2_grpc.add_HealthServicer_to_server(health, server)
         return server
 
-    made = Doors(count, make, lambda server, address: server.add_insecure_port(address))
-    await made.open("127.0.0.1:0")
-    yield made
-    await made.close(None)
+    door = Door(64, make, lambda server, address: server.add_insecure_port(address))
+    await door.open("127.0.0.1:0")
+    yield door
+    await door.close(None)
 
 
 async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_while_nobody_calls() -> None:
@@ -201,23 +241,23 @@ async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_w
         nonlocal late
         late += 1
 
-    async with doors(health) as made:
+    async with opened_door(health) as door:
         watch = DoorWatch(lambda: begun, is_late, Millis(5), real_pause, gauge, lambda *_: None)
-        watching = asyncio.ensure_future(watch.run(made.private))
-        # one door is asked, and no other while nobody calls
+        watching = asyncio.ensure_future(watch.run(door.private))
+        # it is asked once, and not again while nobody calls
         await until(lambda: health.asked == 1)
         for _ in range(20):
             await real_pause(Millis(1))
         assert health.asked == 1
 
-        # one that is late is told as long as it is, and then all are asked
+        # when it is late that is told as long as it is, and it is asked again at once
         health.go.clear()
         begun = 1
         await until(lambda: late >= 3)
         health.go.set()
         await until(lambda: gauge.value > 5)
         asked, begun = health.asked, 2
-        await until(lambda: health.asked == asked + 3)
+        await until(lambda: health.asked == asked + 1)
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -229,18 +269,17 @@ async def test_a_look_that_is_turned_away_counts_as_a_long_wait() -> None:
             raise AssertionError
 
     waits: list[Millis] = []
-    async with doors(Full()) as made:
+    async with opened_door(Full()) as door:
         watch = DoorWatch(lambda: 1, waits.append, Millis(5_000), real_pause, Gauge(), lambda *_: None)
-        watching = asyncio.ensure_future(watch.run(made.private))
+        watching = asyncio.ensure_future(watch.run(door.private))
         await until(lambda: bool(waits))
         watching.cancel()
         await asyncio.wait([watching])
     assert waits[0] == 20_000
 
 
-async def test_the_sockets_of_the_watch_are_nobody_elses_business() -> None:
-    async with doors(SlowHealth()) as made:
-        folder = Path(made.private[0].removeprefix("unix:")).parent
+async def test_the_socket_of_the_watch_is_nobody_elses_business() -> None:
+    async with opened_door(SlowHealth()) as door:
+        folder = Path(door.private.removeprefix("unix:")).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert len(made.private) == 3
     assert not folder.exists()

@@ -16,11 +16,11 @@ def test_the_limit_is_raised_as_far_as_allowed() -> None:
 
 
 def test_enough_files_are_enough_clients(caplog: pytest.LogCaptureFixture) -> None:
-    assert client_connections(10_000, 12_500 + RESERVED) == 10_000
+    assert client_connections(10_000, 10_000 + RESERVED) == 10_000
     assert not caplog.records
 
 
 def test_too_few_files_are_said_with_what_is_needed(caplog: pytest.LogCaptureFixture) -> None:
-    assert client_connections(10_000, 6_000) == 4_000
-    assert client_connections(10_000, 1_024) == 409
+    assert client_connections(10_000, 6_000) == 5_000
+    assert client_connections(10_000, 1_024) == 512
     assert "ulimit -n" in caplog.text
