@@ -188,6 +188,10 @@ class QueueService:
         """For a front door: calls wait before it, for so long that sends should make way."""
         self._admission.late(waited, self.clock.monotonic())
 
+    def calls_are_quick(self) -> None:
+        """For a front door: they do not wait before it, or no longer."""
+        self._admission.at_ease()
+
     async def send(
         self, name: str, outgoing: Outgoing, deadline: Millis, request: RequestId | None = None
     ) -> SendResult:

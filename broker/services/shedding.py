@@ -16,8 +16,6 @@ from broker.base.limits import KIB, MIB
 
 _LEAST_SHRINK, _MOST_SHRINK = 0.7, 0.2
 """What takes twice the time it may is twice too much; but one long pause is not to close the window altogether."""
-_GROWTH = 8
-"""A window that is in use and gets its work done in time opens by one part in so many in the time of one send."""
 _IN_USE = 2
 """It is in use when no more than one part in so many of it is free."""
 _RECOVERY = 125
@@ -29,17 +27,17 @@ class WindowSettings(msgspec.Struct, frozen=True):
 
     target: Millis = Millis(250)
     first: int = 8 * MIB
-    least: int = 128 * KIB
+    least: int = 512 * KIB
     most: int = 64 * MIB
 
 
 class SendWindow:
-    __slots__ = ("_opens_at", "_settings", "_shrunk_at", "on_its_way", "size")
+    __slots__ = ("_opens_at", "_recovers_at", "_settings", "_shrunk_at", "on_its_way", "size")
 
     def __init__(self, settings: WindowSettings) -> None:
         self._settings = settings
         self._shrunk_at = Millis(0)
-        self._opens_at = Millis(0)
+        self._opens_at = self._recovers_at = Millis(0)
         self.size = settings.first
         self.on_its_way = 0
 
@@ -57,13 +55,17 @@ class SendWindow:
             self._shrink(self.on_its_way, target / (2 * waited), now)
         self._opens_at = Millis(now + 2 * target)
 
+    def may_open(self) -> None:
+        """Sends do not wait before they enter, or no longer."""
+        self._opens_at = Millis(0)
+
     def _shrink(self, in_use: int, part: float, now: Millis) -> None:
         """To a part of what is in use. Where that is little, something else than sends was slow, and half will do."""
         part = min(_LEAST_SHRINK, max(_MOST_SHRINK, part))
         wanted = in_use * part if in_use * _IN_USE >= self.size else self.size / 2
         self.size = min(self.size, max(self._settings.least, round(wanted)))
         self._shrunk_at = now
-        self._opens_at = Millis(now + self._settings.target)
+        self._recovers_at = Millis(now + self._settings.target)
 
     def leave(self, cost: int, began: Millis, now: Millis, stored: bool) -> None:
         """What entered at ``began`` has ended. Only what was ``stored`` says something about how fast that goes."""
@@ -74,9 +76,9 @@ class SendWindow:
         settings, took = self._settings, now - began
         if took > settings.target:
             self._shrink(in_use, settings.target / took, now)
-        elif 2 * took <= settings.target and now >= self._opens_at:
+        elif 2 * took < settings.target and now >= self._opens_at:
             if in_use * _IN_USE >= self.size:
-                self.size = min(settings.most, self.size + cost // _GROWTH)
-            elif self.size < settings.first:
+                self.size = min(settings.most, self.size + cost * (settings.target - 2 * took) // settings.target)
+            elif self.size < settings.first and now >= self._recovers_at:
                 self.size = min(settings.first, self.size * _RECOVERY // 100)
-                self._opens_at = Millis(now + settings.target)
+                self._recovers_at = Millis(now + settings.target)

@@ -35,12 +35,14 @@ _TURNED_AWAY_COUNTS = 4
 
 class DoorWatch:
     """``begun`` counts the calls and frames that were begun so far. ``late`` is told how long a call has waited, when
-    that is more than ``target`` ms, again and again while it does. ``gauge``: the longest of the last look, in ms."""
+    that is more than ``target`` ms, again and again while it does; ``quick`` that it was less than half of that.
+    ``gauge``: how long it was at the last look, in ms."""
 
     def __init__(
         self,
         begun: Callable[[], int],
         late: Callable[[Millis], None],
+        quick: Callable[[], None],
         target: Millis,
         pause: Pause,
         gauge: Gauge,
@@ -49,6 +51,7 @@ class DoorWatch:
         self._begun = begun
         self._fail = fail
         self._late = late
+        self._quick = quick
         self._target = target
         self._pause = pause
         self._gauge = gauge
@@ -80,6 +83,8 @@ class DoorWatch:
                     waited = max(waited, Millis(_TURNED_AWAY_COUNTS * self._target))
                 if waited > self._target:
                     self._late(waited)
+                elif 2 * waited < self._target:
+                    self._quick()
         return (microseconds() - started) // 1000
 
 

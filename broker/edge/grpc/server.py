@@ -119,7 +119,8 @@ class GrpcServer:
         self._door = Door(settings.calls_at_once, self._make, self._listen)
         wait = Millis(max(1, queues.send_target // 2))  # the other half is for the way to the other zones and the disks
         waiting = registry.gauge("broker_grpc_wait_milliseconds", "How long a call waited to be begun, lately.")
-        self._watch = DoorWatch(lambda: queues.calls_asked, queues.calls_wait, wait, pause, waiting, fail)
+        late, quick = queues.calls_wait, queues.calls_are_quick
+        self._watch = DoorWatch(lambda: queues.calls_asked, late, quick, wait, pause, waiting, fail)
         self._watching: asyncio.Task[None] | None = None
         self._scope = scope
         self._port = 0

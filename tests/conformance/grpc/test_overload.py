@@ -242,7 +242,7 @@ async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_w
         late += 1
 
     async with opened_door(health) as door:
-        watch = DoorWatch(lambda: begun, is_late, Millis(5), real_pause, gauge, lambda *_: None)
+        watch = DoorWatch(lambda: begun, is_late, lambda: None, Millis(5), real_pause, gauge, lambda *_: None)
         watching = asyncio.ensure_future(watch.run(door.private))
         # it is asked once, and not again while nobody calls
         await until(lambda: health.asked == 1)
@@ -262,20 +262,31 @@ async def test_calls_that_wait_are_told_as_long_as_they_do_and_nobody_is_asked_w
         await asyncio.wait([watching])
 
 
+async def one_look(health: SlowHealth) -> list[Millis]:
+    """What was told of it; 0: that it was quick."""
+    told: list[Millis] = []
+    async with opened_door(health) as door:
+        watch = DoorWatch(
+            lambda: 1, told.append, lambda: told.append(Millis(0)), Millis(5_000), real_pause, Gauge(), lambda *_: None
+        )
+        watching = asyncio.ensure_future(watch.run(door.private))
+        await until(lambda: bool(told))
+        watching.cancel()
+        await asyncio.wait([watching])
+    return told
+
+
 async def test_a_look_that_is_turned_away_counts_as_a_long_wait() -> None:
     class Full(SlowHealth):
         async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:  # noqa: N802
             await context.abort(grpc.StatusCode.CANCELLED, "")
             raise AssertionError
 
-    waits: list[Millis] = []
-    async with opened_door(Full()) as door:
-        watch = DoorWatch(lambda: 1, waits.append, Millis(5_000), real_pause, Gauge(), lambda *_: None)
-        watching = asyncio.ensure_future(watch.run(door.private))
-        await until(lambda: bool(waits))
-        watching.cancel()
-        await asyncio.wait([watching])
-    assert waits[0] == 20_000
+    assert (await one_look(Full()))[0] == 20_000
+
+
+async def test_a_look_that_did_not_have_to_wait_says_so() -> None:
+    assert (await one_look(SlowHealth()))[0] == 0
 
 
 async def test_the_socket_of_the_watch_is_nobody_elses_business() -> None:

@@ -84,6 +84,14 @@ def test_while_calls_wait_before_the_node_sends_are_not_even_begun_for_a_moment(
     assert admission.refused["wait"] == 1
 
 
+def test_when_calls_do_not_wait_any_more_sends_are_begun_at_once() -> None:
+    admission = Admission(AdmissionSettings())
+    admission.late(Millis(400), NOW)
+    admission.at_ease()
+    admission.check_sends(NOW)
+    assert admission.refused["wait"] == 0
+
+
 async def test_what_was_refused_is_told_by_the_limit_that_was_reached() -> None:
     registry = Registry()
     admission = Admission(AdmissionSettings(requests=1), registry)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 
 import pytest
 
 from broker.base.instants import Millis
+from broker.base.limits import KIB
 from broker.services.shedding import SendWindow, WindowSettings
 
 SETTINGS = WindowSettings(target=Millis(250), first=100_000, least=100, most=1_000_000)
@@ -158,3 +160,52 @@ def test_a_front_door_before_which_calls_wait_closes_the_window_once_in_a_while(
     window.enter(10_000)
     window.leave(10_000, Millis(2_200), Millis(2_210), stored=True)
     assert window.size > 12_500
+
+
+def test_once_calls_do_not_wait_any_more_quick_sends_open_the_window_at_once() -> None:
+    window = SendWindow(SETTINGS)
+    window.close(Millis(900), Millis(1_000))
+    small = window.size
+    for _ in range(2):
+        window.enter(small // 2)
+    window.leave(small // 2, Millis(1_001), Millis(1_011), stored=True)
+    assert window.size == small
+    window.may_open()
+    window.leave(small // 2, Millis(1_001), Millis(1_011), stored=True)
+    assert window.size > small
+
+
+def test_the_quicker_sends_are_the_more_the_window_opens() -> None:
+    def opened_by(took: int) -> int:
+        window = SendWindow(SETTINGS)
+        window.enter(SETTINGS.first)
+        window.leave(SETTINGS.first, Millis(0), Millis(took), stored=True)
+        return window.size - SETTINGS.first
+
+    assert [opened_by(took) for took in (0, 25, 100, 124, 125, 250)] == [100_000, 80_000, 20_000, 800, 0, 0]
+
+
+def test_large_sends_that_come_unevenly_are_hardly_refused_once_a_storm_is_over() -> None:
+    # given a window that a storm has closed as far as it goes
+    settings, size = WindowSettings(), 204 * KIB
+    window = SendWindow(settings)
+    now = 0
+    while window.size > settings.least:
+        window.close(Millis(1_000), Millis(now))
+        now += settings.target
+    window.may_open()
+
+    # when for a second sends of 100 KiB in 100 messages come at random, 50 of them, of which each takes 20 ms
+    chance = random.Random(1)
+    ends: deque[int] = deque()
+    refused = 0
+    for instant in sorted(now + chance.randrange(1_000) for _ in range(50)):
+        while ends and ends[0] <= instant:
+            window.leave(size, Millis(ends[0] - 20), Millis(ends.popleft()), stored=True)
+        if window.enter(size):
+            ends.append(instant + 20)
+        else:
+            refused += 1
+
+    # then as good as none is refused: each that is quick makes room for another one
+    assert refused <= 2
