@@ -24,7 +24,6 @@ from loadtest.latency import Latencies
 
 _METHOD = "/broker.queues.v1.QueueService/Send"
 _TIMEOUT_SECONDS = 15.0
-_TICK_SECONDS = 0.01
 _CONNECTIONS = 16
 """To each node, from one process: a storm has many callers."""
 _NUMBERS = re.compile(r"\d+")
@@ -60,8 +59,8 @@ class Outcome(msgspec.Struct):
     refused: int = 0
     unknown: int = 0
     not_made: int = 0
-    late_us: int = 0
-    """By how much the tester itself was late, at worst."""
+    late: array[int] = msgspec.field(default_factory=lambda: array("q"))
+    """Microseconds by which each call was made later than it was due: the tester's own share of ``micros``."""
     micros: array[int] = msgspec.field(default_factory=lambda: array("q"))
     refused_at: array[int] = msgspec.field(default_factory=lambda: array("q"))
     reasons: dict[str, int] = {}
@@ -69,7 +68,7 @@ class Outcome(msgspec.Struct):
     def add(self, other: Outcome) -> None:
         for name in ("offered", "accepted", "refused", "unknown", "not_made"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.late_us = max(self.late_us, other.late_us)
+        self.late.extend(other.late)
         self.micros.extend(other.micros)
         self.refused_at.extend(other.refused_at)
         for reason, count in other.reasons.items():
@@ -77,11 +76,19 @@ class Outcome(msgspec.Struct):
 
     def percentiles_ms(self) -> tuple[float, float]:
         """p50 and p99 of what was accepted."""
-        latencies = Latencies()
-        for micros in self.micros:
-            latencies.record(micros * 1000)
-        found = latencies.percentiles() or {50.0: 0, 99.0: 0}
-        return found[50.0] / 1000, found[99.0] / 1000
+        return _percentiles_ms(self.micros)
+
+    def late_ms(self) -> tuple[float, float]:
+        """p50 and p99 of how late calls were made."""
+        return _percentiles_ms(self.late)
+
+
+def _percentiles_ms(micros: array[int]) -> tuple[float, float]:
+    latencies = Latencies()
+    for each in micros:
+        latencies.record(each * 1000)
+    found = latencies.percentiles() or {50.0: 0, 99.0: 0}
+    return found[50.0] / 1000, found[99.0] / 1000
 
 
 class Offerer:
@@ -143,14 +150,6 @@ class _Calls:
         self._begun = time.monotonic_ns()
         self.running = 0
 
-    async def watch(self) -> None:
-        """Whether the tester itself keeps up: by how much a short sleep is late."""
-        while True:
-            before = time.monotonic_ns()
-            await asyncio.sleep(_TICK_SECONDS)
-            late = time.monotonic_ns() - before - round(_TICK_SECONDS * 1e9)
-            self.outcome.late_us = max(self.outcome.late_us, late // 1000)
-
     async def open_loop(self) -> None:
         offer, begun = self._offer, self._begun
         count = round(offer.rate * offer.seconds)
@@ -182,6 +181,7 @@ class _Calls:
         call, request = self._requests[number % len(self._requests)]
         outcome = self.outcome
         self.running += 1
+        outcome.late.append((time.monotonic_ns() - due) // 1000)
         try:
             response = await call(request, timeout=_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -213,9 +213,7 @@ async def _serve(pipe: Connection) -> None:
     while (offer := await asyncio.to_thread(pipe.recv)) is not None:
         _connect(channels, offer.targets)
         calls = _Calls(offer, channels)
-        watching = asyncio.ensure_future(calls.watch())
         await (calls.open_loop() if offer.rate else calls.closed_loop())
-        watching.cancel()
         pipe.send(calls.outcome)
 
 

@@ -223,7 +223,7 @@ def _spans(spans: list[Span], batch: int) -> Table:
         "unknown",
         "p50 ms",
         "p99 ms",
-        "tester late ms",
+        "made late, p99 ms",
         "why",
     ):
         made.add_column(name, justify="left" if name in {"offered", "why"} else "right")
@@ -234,7 +234,7 @@ def _spans(spans: list[Span], batch: int) -> Table:
         made.add_row(
             span.name, f"{span.calls_per_second:,.0f}", f"{_accepted_rate(span):,.0f}",
             f"{outcome.refused / span.seconds:,.0f}", str(outcome.unknown + outcome.not_made), f"{p50:.1f}",
-            f"{p99:.1f}", f"{outcome.late_us / 1000:.0f}", why,
+            f"{p99:.1f}", f"{outcome.late_ms()[1]:.1f}", why,
         )  # fmt: skip
     return made
 

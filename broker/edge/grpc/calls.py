@@ -149,7 +149,8 @@ class Calls:
             try:
                 if gate is not None:
                     gate.begin(Millis((started - looked) // 1000))
-                response = await behaviour(read(data), self._deadline(context))
+                deadline = self._deadline(context)  # before it is read: who has given up is not to cost that
+                response = await behaviour(read(data), deadline)
                 outcome = _OK
                 return response
             except Exception as error:  # every failure ends here, as a status the caller can read

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 
 import grpc
 
@@ -27,6 +28,7 @@ RETRY_AFTER: dict[str, Millis] = {
     errors.DiskFull.code: Millis(SECOND),
 }
 """How long what is refused for want of room should stay away."""
+Trailers = tuple[tuple[str, bytes | str], ...]
 _RETRY_TYPE = "type.googleapis.com/google.rpc.RetryInfo"
 _INFO_TYPE = f"type.googleapis.com/{queues_pb2.ErrorInfo.DESCRIPTOR.full_name}"
 _ID_BYTES = 4
@@ -111,14 +113,20 @@ def entry_errors(failures: tuple[tuple[int, Refusal], ...]) -> list[queues_pb2.E
     return [queues_pb2.EntryError(entry=place, error=info_of_refusal(refusal)) for place, refusal in failures]
 
 
-def trailers_of(error: BrokerError) -> tuple[tuple[str, bytes | str], ...]:
-    info = info_of(error).SerializeToString()
+def trailers_of(error: BrokerError) -> Trailers:
+    return _trailers(error.code, str(error), error.retryable, status_of(error))
+
+
+@lru_cache(maxsize=256)
+def _trailers(code: str, message: str, retryable: bool, status: grpc.StatusCode) -> Trailers:
+    """Kept, because a node with too much to do says the same to many."""
+    info = queues_pb2.ErrorInfo(code=code, message=message, retryable=retryable).SerializeToString()
     details = [status_pb2.Detail(type_url=_INFO_TYPE, value=info)]
-    retry_after = RETRY_AFTER.get(error.code)
+    retry_after = RETRY_AFTER.get(code)
     if retry_after is not None:
         details.append(status_pb2.Detail(type_url=_RETRY_TYPE, value=_retry_info(retry_after)))
-    status = status_pb2.Status(code=status_of(error).value[0], message=str(error), details=details)
-    trailers = ((ERROR_TRAILER, info), (STATUS_TRAILER, status.SerializeToString()))
+    told = status_pb2.Status(code=status.value[0], message=message, details=details)
+    trailers = ((ERROR_TRAILER, info), (STATUS_TRAILER, told.SerializeToString()))
     return trailers if retry_after is None else (*trailers, (PUSHBACK_TRAILER, str(retry_after)))
 
 

@@ -34,15 +34,38 @@ async def failing(_: Any, deadline: Millis) -> Any:
     raise Unavailable(f"no leader until {deadline}")
 
 
-async def test_a_failure_that_cannot_be_told_is_a_cancelled_call() -> None:
+class LateCaller:
+    """The context of a call whose deadline was over when it arrived. ``told``: the status that it ended with."""
+
+    told: grpc.StatusCode | None = None
+
+    def time_remaining(self) -> float | None:
+        return 0.0
+
+    async def abort(self, code: grpc.StatusCode, *_: Any) -> None:
+        self.told = code
+        raise asyncio.CancelledError
+
+
+def purge() -> Any:
+    """What answers a call of PurgeQueue, which fails."""
     service = queues_pb2.DESCRIPTOR.services_by_name["QueueService"]
     unary = {method.name: failing for method in service.methods if not method.client_streaming}
     streaming = {method.name: cast("Any", failing) for method in service.methods if method.client_streaming}
     handlers = Calls(SystemClock(), Registry(), ErrorTable(bytes)).handlers(service, unary, streaming)
-    handler = cast("Any", handlers.service(cast("Any", Details())))
+    return cast("Any", handlers.service(cast("Any", Details()))).unary_unary
 
+
+async def test_a_failure_that_cannot_be_told_is_a_cancelled_call() -> None:
     with pytest.raises(asyncio.CancelledError):
-        await handler.unary_unary(b"", GoneCaller())
+        await purge()(b"", GoneCaller())
+
+
+async def test_what_comes_too_late_is_not_even_read() -> None:
+    caller = LateCaller()
+    with pytest.raises(asyncio.CancelledError):
+        await purge()(b"\xff is no request", caller)
+    assert caller.told is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 class Details:
