@@ -59,17 +59,17 @@ class Outcome(msgspec.Struct):
     refused: int = 0
     unknown: int = 0
     not_made: int = 0
-    late: array[int] = msgspec.field(default_factory=lambda: array("q"))
-    """Microseconds by which each call was made later than it was due: the tester's own share of ``micros``."""
     micros: array[int] = msgspec.field(default_factory=lambda: array("q"))
+    since_made: array[int] = msgspec.field(default_factory=lambda: array("q"))
+    """As ``micros``, without the time by which the tester itself was late with the call."""
     refused_at: array[int] = msgspec.field(default_factory=lambda: array("q"))
     reasons: dict[str, int] = {}
 
     def add(self, other: Outcome) -> None:
         for name in ("offered", "accepted", "refused", "unknown", "not_made"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.late.extend(other.late)
         self.micros.extend(other.micros)
+        self.since_made.extend(other.since_made)
         self.refused_at.extend(other.refused_at)
         for reason, count in other.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
@@ -78,9 +78,8 @@ class Outcome(msgspec.Struct):
         """p50 and p99 of what was accepted."""
         return _percentiles_ms(self.micros)
 
-    def late_ms(self) -> tuple[float, float]:
-        """p50 and p99 of how late calls were made."""
-        return _percentiles_ms(self.late)
+    def since_made_ms(self) -> tuple[float, float]:
+        return _percentiles_ms(self.since_made)
 
 
 def _percentiles_ms(micros: array[int]) -> tuple[float, float]:
@@ -181,7 +180,7 @@ class _Calls:
         call, request = self._requests[number % len(self._requests)]
         outcome = self.outcome
         self.running += 1
-        outcome.late.append((time.monotonic_ns() - due) // 1000)
+        made = time.monotonic_ns()
         try:
             response = await call(request, timeout=_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -198,7 +197,9 @@ class _Calls:
                 outcome.unknown += 1
                 return
             outcome.accepted += 1
-            outcome.micros.append((time.monotonic_ns() - due) // 1000)
+            now = time.monotonic_ns()
+            outcome.micros.append((now - due) // 1000)
+            outcome.since_made.append((now - made) // 1000)
         finally:
             self.running -= 1
 

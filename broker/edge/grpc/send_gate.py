@@ -32,7 +32,8 @@ class SendGate:
 
     def look(self) -> None:
         """At a call of which nothing but its headers is there. Raises Overloaded."""
-        self._queues.check_sends()
+        if self.running >= MANY:
+            self._queues.check_sends()
 
     def begin(self, waited: Millis) -> None:
         """Its request is there, ``waited`` ms after ``look``; followed by ``end`` whatever comes of it.

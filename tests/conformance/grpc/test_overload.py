@@ -21,6 +21,7 @@ from broker.base.instants import Millis
 from broker.client.errors import of_call
 from broker.edge.grpc.door import Door
 from broker.edge.grpc.door_watch import DoorWatch
+from broker.edge.grpc.send_gate import MANY
 from broker.pb.queues.v1 import queues_pb2 as pb
 from broker.services.admission import AdmissionSettings
 from broker.services.assembly import ServiceSettings
@@ -52,16 +53,20 @@ async def test_a_frame_too_much_is_refused_by_name_and_stored_when_it_comes_agai
 async def test_while_calls_wait_sends_are_refused_unread_and_the_rest_goes_on() -> None:
     async with serving() as running:
         await running.create()
-        await running.send(b"before")
         stream = await opened(running)
-        now = running.cluster.clock.monotonic()
-        running.doors["a-0"].services.admission.late(Millis(400), now)
+        admission, now = running.doors["a-0"].services.admission, running.cluster.clock.monotonic()
+        running.cluster.held = asyncio.Event()
+        before = [asyncio.ensure_future(running.send(b"before")) for _ in range(MANY)]
+        await until(lambda: admission.requests == MANY)
+        admission.late(Millis(400), now)
         request = pb.SendRequest(queue="orders", messages=[pb.OutgoingMessage(body=b"x")])
         status, info = await refusal(running.queues.Send(request, timeout=TIMEOUT))
         assert (status, info.code, info.retryable) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "Overloaded", True)
         assert "calls wait for 400 ms" in info.message
         await stream.write(frame(1, b"a"))
         assert (await stream.read()).error.code == "Overloaded"
+        running.cluster.held.set()
+        await asyncio.gather(*before)
         assert len(await running.receive(1)) == 1
 
         running.cluster.clock.advance(1_000)

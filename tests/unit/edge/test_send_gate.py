@@ -60,8 +60,16 @@ def test_one_that_has_waited_for_half_of_it_goes_on_and_fewer_follow() -> None:
 
 
 def test_where_there_is_little_to_do_a_pause_of_the_node_refuses_nobody() -> None:
-    gate = busy(Queues())
+    queues = Queues()
+    gate = busy(queues)
     gate.end()
     gate.end()
     gate.begin(Millis(5_000))
     gate.look()
+
+    # nor does one that the watch over the door has seen
+    queues.calls_wait(Millis(5_000))
+    gate.look()
+    gate.begin(Millis(0))
+    with pytest.raises(Overloaded):
+        gate.look()
