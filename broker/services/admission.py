@@ -39,7 +39,7 @@ class AdmissionSettings(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """A send that was let in."""
+    """A send that was let in. ``began``: when it came, with what calls waited lately before they could be begun."""
 
     size: int
     cost: int
@@ -53,6 +53,7 @@ class Admission:
         "_sends_again_at",
         "_settings",
         "_waited",
+        "_waits",
         "_windows",
         "asked",
         "polls",
@@ -68,7 +69,7 @@ class Admission:
         self.requests = 0
         self.size = 0
         self.polls = 0
-        self._waited = self._sends_again_at = Millis(0)
+        self._waits = self._waited = self._sends_again_at = Millis(0)
         self.asked = 0
         """How often somebody wanted to enter."""
         self.refused = {"requests": 0, "bytes": 0, "polls": 0, "time": 0, "wait": 0}
@@ -125,7 +126,7 @@ class Admission:
                 f"sends to this queue's group would take longer than {self._settings.window.target} ms: "
                 f"{window.on_its_way} bytes are on their way, {window.size} get done in time; {_WHAT_NOW}, or send less"
             )
-        return Admitted(size, cost, now, window)
+        return Admitted(size, cost, Millis(now - self._waits), window)
 
     def leave_send(self, admitted: Admitted, now: Millis, stored: bool) -> None:
         """``stored``: it has succeeded."""
@@ -134,6 +135,7 @@ class Admission:
 
     def late(self, waited: Millis, now: Millis) -> None:
         """Calls wait for so long before they come here: fewer sends; if too long for any, none for a moment."""
+        self._waits = waited
         if waited >= self.send_target:
             self._waited = waited
             self._sends_again_at = Millis(now + _MOMENT)
@@ -142,7 +144,7 @@ class Admission:
 
     def at_ease(self) -> None:
         """Calls do not wait any more before they come here."""
-        self._sends_again_at = Millis(0)
+        self._sends_again_at = self._waits = Millis(0)
         for window in self._windows.values():
             window.may_open()
 

@@ -84,6 +84,26 @@ def test_while_calls_wait_before_the_node_sends_are_not_even_begun_for_a_moment(
     assert admission.refused["wait"] == 1
 
 
+def test_what_a_send_waited_before_it_came_counts_for_how_long_it_took() -> None:
+    admission = Admission(AdmissionSettings())
+    admission.leave_send(admission.enter_send(1_000, 1, "group", NOW), NOW, stored=True)  # the group is known
+    admission.late(Millis(150), NOW)
+    later = Millis(NOW + 1_000)
+    admitted = admission.enter_send(1_000, 1, "group", later)
+    size = admitted.window.size
+    admission.leave_send(admitted, Millis(later + 99), stored=True)
+    assert admitted.window.size == size
+    admission.leave_send(admission.enter_send(1_000, 1, "group", later), Millis(later + 101), stored=True)
+    assert admitted.window.size < size
+
+    # and no longer, once calls do not wait
+    admission.at_ease()
+    last = Millis(NOW + 3_000)
+    size = admitted.window.size
+    admission.leave_send(admission.enter_send(1_000, 1, "group", last), Millis(last + 101), stored=True)
+    assert admitted.window.size >= size
+
+
 def test_when_calls_do_not_wait_any_more_sends_are_begun_at_once() -> None:
     admission = Admission(AdmissionSettings())
     admission.late(Millis(400), NOW)
