@@ -27,12 +27,7 @@ from broker.domain.queues.validation import (
 )
 from broker.machine.envelope import RequestId
 from broker.replication.groups import Groups
-from broker.services.administering import (
-    Administering,
-    AttributeChanges,
-    DescribeRequest,
-    Description,
-)
+from broker.services.administering import Administering, AttributeChanges, DescribeRequest, Description
 from broker.services.admission import Admission
 from broker.services.browsing import BrowseAnswer, BrowseRequest, Browsing, CensusAnswer
 from broker.services.contents import Contents

@@ -1,6 +1,6 @@
 """A server of grpc.aio that takes many new calls in a turn of the event loop.
 
-One of grpc.aio asks gRPC for one new call, and for the next one four turns later. When turns are long, because there is
+One of grpc.aio asks gRPC for one new call, and for the next one five turns later. When turns are long, because there is
 much to do, calls queue up inside gRPC, unseen by everything that could refuse them in time. This one always has many
 calls asked for, and begins all that have come at once.
 

@@ -172,7 +172,7 @@ async def test_calls_that_came_together_are_begun_in_the_same_turn_of_the_loop()
         await asyncio.to_thread(call_all, door.private)
         next_turn.cancel()
 
-    # then a turn began many of them; grpc.aio alone would have needed four turns for each
+    # then a turn began many of them; grpc.aio alone would have needed five turns for each
     assert len(begun_in) == calls
     assert len(set(begun_in)) < calls // 4
     # and each turn brought some of them on; with one event a turn it would be several turns for each
