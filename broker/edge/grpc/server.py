@@ -134,7 +134,7 @@ class GrpcServer:
         """Raises OSError when the address cannot be bound or a TLS file cannot be read."""
         keep_quiet()
         self._port = await self._door.open(self._settings.listen)
-        if self._settings.watched:
+        if self._settings.watched and self._door.private:
             self._watching = self._scope.start(self._watch.run(self._door.private), name="watch the door")
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
