@@ -91,6 +91,8 @@ class DiskDuty:
 
     def written(self, batch: Batch, now: Millis) -> None:
         self._watch.synced(Millis(batch.sync_microseconds // MICROSECONDS), now)
+        if self._room.written(batch.size):
+            self._tell_room()
         if self._stuck:
             self._stuck = False
             self.trouble.clear(STUCK)

@@ -21,7 +21,8 @@ class ReserveSettings(msgspec.Struct, frozen=True):
 
 class DiskRoom:
     """``full``: sends are to be refused. It ends when a fifth more than the reserve is free again, so that it does not
-    come and go with every segment."""
+    come and go with every segment. What is written between two looks at the disk counts at once: a small reserve may be
+    written in less time than that."""
 
     def __init__(self, settings: ReserveSettings | None = None) -> None:
         self._settings = settings or ReserveSettings()
@@ -31,10 +32,17 @@ class DiskRoom:
 
     def judge(self, free_bytes: int, total_bytes: int) -> bool:
         """Whether the verdict is another one than before."""
-        self.free = free_bytes
         self.reserve = self._settings.of(total_bytes)
+        return self._judge(free_bytes)
+
+    def written(self, size: int) -> bool:
+        """So many bytes more. Whether the verdict is another one than before. Nothing is known before the first look."""
+        return self.reserve > 0 and self._judge(self.free - size)
+
+    def _judge(self, free: int) -> bool:
+        self.free = free
         was = self.full
-        self.full = free_bytes < (self.reserve * 6 // 5 if was else self.reserve)
+        self.full = free < (self.reserve * 6 // 5 if was else self.reserve)
         return self.full != was
 
 

@@ -132,7 +132,7 @@ def joined(parts: Sequence[Packed]) -> Packed:
         sizes += part.sizes
     elements = [memoryview(part.messages)[_head_length(len(part.sizes)) :] for part in parts]
     messages = msgspec.Raw(b"".join([_array_head(len(sizes)), *elements]))
-    if not any([part.special for part in parts]):  # the ordinary case pays for nothing else
+    if not any(part.special for part in parts):  # the ordinary case pays for nothing else
         return Packed(sizes, None, messages)
     return Packed(
         sizes,

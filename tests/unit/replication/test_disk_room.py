@@ -27,6 +27,16 @@ def test_below_the_reserve_a_disk_is_full_and_a_fifth_above_it_no_more() -> None
     ]
 
 
+def test_what_is_written_between_two_looks_counts_at_once() -> None:
+    room = DiskRoom(ReserveSettings(percent=5))
+    assert not room.written(1_000_000), "before the first look nothing is known"
+    room.judge(100, TOTAL)
+    assert [room.written(size) for size in (30, 20, 1, 20)] == [False, False, True, False]
+    assert room.full
+    assert room.judge(60, TOTAL), "the disk itself knows better"
+    assert not room.full
+
+
 def test_a_reserve_in_bytes_counts_where_it_is_more() -> None:
     room = DiskRoom(ReserveSettings(percent=5, least_bytes=200))
     room.judge(199, TOTAL)
