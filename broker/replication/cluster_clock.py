@@ -17,6 +17,8 @@ _log = logs.get(__name__)
 
 REPORT_EVERY = Millis(500)
 """A peer to which nothing else is said hears the time so often."""
+LATELY = 3 * REPORT_EVERY
+"""Whoever was not heard for longer is hardly there: a connection that is cut ends later than that."""
 HEARD_FOR = Millis(3_000)
 """A clock that was not heard for longer does not count."""
 WRONG_BY = SECOND
@@ -121,6 +123,10 @@ class ClusterClock:
             self.settled = True
             self._offset = offset + report.ahead
             self._review_at = now
+
+    def heard_lately(self, peer: NodeId) -> bool:
+        source = self._sources.get(peer)
+        return source is not None and self.monotonic() - source.heard_at <= LATELY
 
     def report_is_due(self) -> bool:
         """Once when it is: everyone connected is to hear the time now."""

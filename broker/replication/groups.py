@@ -140,6 +140,9 @@ class Groups(Protocol):
     def connected(self) -> frozenset[NodeId]:
         """Peers with a live connection."""
 
+    def heard(self) -> frozenset[NodeId]:
+        """Those of them that said something lately. Of one that was cut off this ends before its connection does."""
+
     def serve(self, method: str, handler: CallHandler) -> None:
         """Answer calls of other nodes. A BrokerError raised by the handler reaches the caller as the same class."""
 

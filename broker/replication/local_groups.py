@@ -164,6 +164,9 @@ class LocalGroups:
     def connected(self) -> frozenset[NodeId]:
         return self._engine.connected()
 
+    def heard(self) -> frozenset[NodeId]:
+        return frozenset(filter(self._engine.clock.heard_lately, self.connected()))
+
     def serve(self, method: str, handler: CallHandler) -> None:
         self._engine.calls.serve(method, handler)
 

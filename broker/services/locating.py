@@ -29,7 +29,7 @@ class LocatingSettings(msgspec.Struct, frozen=True):
     """
 
     patience: Millis = Millis(5_000)
-    patience_alone: Millis = Millis(1_000)
+    patience_alone: Millis = Millis(300)
     first_pause: Millis = Millis(2)
     longest_pause: Millis = Millis(50)
 
@@ -162,7 +162,7 @@ class Locator:
         return not replicas or self._reachable(replicas) > len(replicas) // 2
 
     def _reachable(self, replicas: tuple[NodeId, ...]) -> int:
-        up = self._groups.connected() | {self._groups.me}
+        up = self._groups.heard() | {self._groups.me}
         return sum(node in up for node in replicas)
 
     def no_leader(self, group: GroupId, waited: Millis) -> str:

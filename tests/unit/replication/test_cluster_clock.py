@@ -9,7 +9,7 @@ import pytest
 from broker.base.ids import NodeId
 from broker.base.instants import MINUTE, SECOND, Instant, Millis, WallMillis
 from broker.base.trouble import Trouble
-from broker.replication.cluster_clock import HEARD_FOR, REPORT_EVERY, WRONG_BY, ClusterClock
+from broker.replication.cluster_clock import HEARD_FOR, LATELY, REPORT_EVERY, WRONG_BY, ClusterClock
 
 EPOCH = 1_700_000_000_000
 JUMP = 10 * MINUTE
@@ -250,6 +250,19 @@ def test_who_waits_for_an_instant_is_told_when_time_moves():
     clock.instant()
     assert clock.moved()
     assert not clock.moved()
+
+
+def test_a_peer_that_falls_silent_was_not_heard_lately_any_more():
+    room = Room(a=0, b=0)
+    heard_lately = room["a"].clock.heard_lately
+    assert not heard_lately(NodeId("b"))
+    room.talk(SECOND)
+    assert heard_lately(NodeId("b"))
+    room.silent = {"b"}
+    room.talk(LATELY - REPORT_EVERY)
+    assert heard_lately(NodeId("b"))
+    room.talk(2 * REPORT_EVERY)
+    assert not heard_lately(NodeId("b"))
 
 
 def test_reports_are_due_at_their_pace():

@@ -84,6 +84,8 @@ class FakeCluster:
         """Replicas that there are, as group and node."""
         self.leaders: dict[GroupId, NodeId | None] = {group.id: names[0] for group in self.groups}
         self.down: set[NodeId] = set()
+        self.silent: set[NodeId] = set()
+        """Those whose connections are still there."""
         self.on = {name: FakeGroups(self, name) for name in names}
         self.proposals: list[tuple[GroupId, msgspec.Struct]] = []
         self.calls: list[tuple[NodeId, NodeId, str]] = []
@@ -320,6 +322,9 @@ class FakeGroups:
 
     def connected(self) -> frozenset[NodeId]:
         return frozenset(self._cluster.on) - self._cluster.down - {self._me}
+
+    def heard(self) -> frozenset[NodeId]:
+        return self.connected() - self._cluster.silent
 
     def serve(self, method: str, handler: CallHandler) -> None:
         if method in self.handlers:
