@@ -131,22 +131,21 @@ def too_early(history: History, terms: Terms) -> list[Key]:
     released: dict[Key, list[float]] = defaultdict(list)
     for key, at in history.given_back:
         released[key].append(at)
-    last: dict[Key, Delivery] = {}
+    earlier: dict[Key, list[Delivery]] = defaultdict(list)
     found = {each.key for each in history.deliveries if each.at < history.sent.get(each.key, 0.0) + delay}
     for delivery in sorted(history.deliveries, key=lambda each: each.at):
-        before = last.get(delivery.key)
-        if (
-            before is not None
-            and _is_held(before, delivery, visibility)
-            and not any(before.at <= at <= delivery.at for at in released[delivery.key])
-        ):
-            found.add(delivery.key)
-        last[delivery.key] = delivery
+        for before in earlier[delivery.key]:
+            is_free = any(before.at <= at <= delivery.at for at in released[delivery.key])
+            if not is_free and _is_held(before, delivery, visibility):
+                found.add(delivery.key)
+        earlier[delivery.key].append(delivery)
     return sorted(found)
 
 
 def _is_held(before: Delivery, later: Delivery, visibility: float) -> bool:
-    return later.call != before.call and later.at < before.asked + visibility
+    """Whichever was answered first may have been handed out last: an answer can be long on its way."""
+    apart = max(later.at - before.asked, before.at - later.asked)
+    return later.call != before.call and apart < visibility
 
 
 def out_of_order(history: History) -> list[Key]:

@@ -98,6 +98,16 @@ def test_when_its_time_is_over_it_is() -> None:
     assert verdict_of(told).kept
 
 
+def test_an_answer_that_was_long_on_its_way_may_tell_of_an_earlier_delivery() -> None:
+    told = Told()
+    told.send((0, 0))
+    told.at(1.5 + VISIBILITY).deliver((0, 0), asked=1.4 + VISIBILITY)
+    told.at(5.0 + VISIBILITY).deliver((0, 0), asked=1.0)
+    assert verdict_of(told).kept
+    told.at(5.1 + VISIBILITY).deliver((0, 0), asked=5.0 + VISIBILITY)
+    assert verdict_of(told).early == 1, "the first answer was not long on its way"
+
+
 def test_one_that_was_given_back_is_at_once() -> None:
     told = Told()
     told.send((0, 0))
