@@ -32,8 +32,8 @@ FAILED = 1
 LEFT = "it has left the cluster: its data directory can be removed; with an empty one it may join again"
 GC_THRESHOLDS = (10_000, 5, 1_000)
 """Of the collector's generations. What dies young is mostly freed by counting references, so looking seldom would do;
-but looking at 50,000 objects at once takes up to 25 ms, and calls that were refused, with their content, die in circles:
-with 50 in the middle a storm of large ones was not collected for ten seconds, and took a node a GiB."""
+but looking at 50,000 objects at once takes up to 25 ms, and calls that were refused, with their content, die in
+circles: with 50 in the middle a storm of large ones was not collected for ten seconds, and took a node a GiB."""
 LEFT_POLL_SECONDS = 2.0
 LEFT_POLLS = 3
 """A node that finds so often that the cluster does not know it any more, has left it."""
