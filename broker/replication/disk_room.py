@@ -36,7 +36,7 @@ class DiskRoom:
         return self._judge(free_bytes)
 
     def written(self, size: int) -> bool:
-        """So many bytes more. Whether the verdict is another one than before; unknown before the first look."""
+        """So many bytes more. Whether the verdict is another one than before; there is none before the first look."""
         return self.reserve > 0 and self._judge(self.free - size)
 
     def _judge(self, free: int) -> bool:

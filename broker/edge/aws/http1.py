@@ -280,8 +280,8 @@ class Http1(asyncio.Protocol):
         """Until there is another request."""
         self.busy = False
         self._await_client()
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        transport = self._usable()
+        if transport is None:
             return
         if not transport.is_reading():
             transport.resume_reading()

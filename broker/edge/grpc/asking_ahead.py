@@ -19,8 +19,6 @@ from typing import Any
 
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-_NEXT = "_make_request_call_future"
-
 
 @contextmanager
 def calls_asked_ahead(count: int) -> Iterator[None]:

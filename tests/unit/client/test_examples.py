@@ -19,6 +19,10 @@ ADDRESSES = "127.0.0.1:4001,127.0.0.1:4002,127.0.0.1:4003"
 RUN = "asyncio.run(main())"
 
 
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 async def test_example(example: str) -> None:
     async with running(3) as cluster, Client(cluster.addresses, timeout=5.0, chance=Random(1)) as client:

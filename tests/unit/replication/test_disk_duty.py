@@ -75,6 +75,19 @@ def test_a_disk_at_its_reserve_refuses_messages_until_there_is_room(disk: FakeDi
     assert duty.fit_to_lead
 
 
+def test_what_is_written_counts_before_the_disk_is_looked_at_again(disk: FakeDisk) -> None:
+    duty, trouble = duty_on(disk)
+    fill(disk, free=50_001)
+    duty.measured(duty.measure())
+    duty.expect_room(GROUP, VOTERS)
+
+    duty.written(write(open_elsewhere(), 1, 2), Millis(0))
+
+    assert trouble.names == (FULL,)
+    with pytest.raises(DiskFull):
+        duty.expect_room(GROUP, VOTERS)
+
+
 def test_messages_are_refused_where_the_others_could_not_write_them(disk: FakeDisk) -> None:
     duty, _ = duty_on(disk)
     duty.full_peers = frozenset({B, NodeId("elsewhere")})

@@ -100,6 +100,14 @@ async def test_a_refusal_after_an_attempt_that_may_have_stored_is_no_promise_tha
         await sending
 
 
+async def waiting(services: object, cluster: FakeCluster) -> asyncio.Future[int]:
+    """A send that has got as far as it gets."""
+    sending = asyncio.ensure_future(send(services, cluster))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return sending
+
+
 async def test_a_node_that_reaches_too_few_replicas_refuses_soon_so_that_the_client_asks_another() -> None:
     # given a node that is cut off from the two others
     cluster, nodes = await three_nodes()
@@ -107,9 +115,7 @@ async def test_a_node_that_reaches_too_few_replicas_refuses_soon_so_that_the_cli
     cluster.down = {NodeId("b-0"), NodeId("c-0")}
     cluster.elect(ORDERS_GROUP, None)
     began = cluster.clock.now
-    sending = asyncio.ensure_future(send(nodes["a-0"], cluster))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    sending = await waiting(nodes["a-0"], cluster)
 
     cluster.clock.advance(300)
 
@@ -127,9 +133,7 @@ async def test_whoever_is_cut_off_gives_up_as_soon_before_the_connections_end() 
     await send(nodes["a-0"], cluster)
     cluster.elect(ORDERS_GROUP, None)
     cluster.silent = {NodeId("b-0"), NodeId("c-0")}
-    sending = asyncio.ensure_future(send(nodes["a-0"], cluster))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    sending = await waiting(nodes["a-0"], cluster)
 
     cluster.clock.advance(300)
 
@@ -142,9 +146,7 @@ async def test_without_a_leader_among_replicas_that_are_there_the_call_is_refuse
     await send(nodes["a-0"], cluster)
     cluster.elect(ORDERS_GROUP, None)
     began = cluster.clock.now
-    sending = asyncio.ensure_future(send(nodes["a-0"], cluster))
-    for _ in range(20):
-        await asyncio.sleep(0)
+    sending = await waiting(nodes["a-0"], cluster)
 
     cluster.clock.advance(5_000)
 
